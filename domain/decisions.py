@@ -1,0 +1,123 @@
+"""What is decided: the macro-policy of an epoch, the routing plan of a slot, the deployment of a node.
+
+Each has a form with names (what agents write, JSON) and a form with indices (what the twin runs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domain.cluster import Cluster
+from domain.large_model import LargeModel
+
+NOWHERE = -1
+"""Target of a route that leads nowhere: such requests fail at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """What one LM gets on one node: nothing (off), CPU cores, or vGPUs; never cores and vGPUs at once.
+
+    A pod on vGPUs also requests its LM's `host_cores`; that is the LM's property, not a decision.
+    """
+
+    cores: int = 0
+    vgpus: int = 0
+
+    @property
+    def is_off(self) -> bool:
+        """True where the LM is not deployed."""
+        return self.cores == 0 and self.vgpus == 0
+
+    def demand_cores(self, lm: LargeModel) -> int:
+        """CPU cores that the pod requests, C_ni of P1-1."""
+        return lm.host_cores if self.vgpus > 0 else self.cores
+
+    def to_json(self) -> dict[str, int] | str:
+        """'off', {'cores': c} or {'vgpus': g}."""
+        if self.is_off:
+            return "off"
+        return {"vgpus": self.vgpus} if self.vgpus else {"cores": self.cores}
+
+
+OFF = Allocation()
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """The deployer's output for one node: an allocation per LM, a_n(t) of P1 section IV-B2."""
+
+    node: int
+    allocations: tuple[Allocation, ...]
+
+    def to_json(self, cluster: Cluster) -> dict[str, Any]:
+        """Name to allocation."""
+        return {lm.name: a.to_json() for lm, a in zip(cluster.lms, self.allocations, strict=True)}
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingPlan:
+    """The scheduler's output for one slot: (origin node, LM) to target node."""
+
+    targets: NDArray[np.int64]
+    """[N, I] target node of requests of LM i that arrive at node n; NOWHERE where there is none."""
+
+    def to_json(self, cluster: Cluster) -> dict[str, dict[str, str | None]]:
+        """Origin name to LM name to target name."""
+        names = [node.name for node in cluster.nodes]
+        return {names[n]: {lm.name: names[self.targets[n, i]] if self.targets[n, i] >= 0 else None
+                           for i, lm in enumerate(cluster.lms)} for n in range(cluster.n_nodes)}
+
+    @classmethod
+    def from_json(cls, cluster: Cluster, table: Mapping[str, Mapping[str, str | None]]) -> RoutingPlan:
+        """Read the form with names; raises KeyError for an unknown name or a missing pair."""
+        targets = np.full((cluster.n_nodes, cluster.n_lms), NOWHERE, dtype=np.int64)
+        for origin, row in table.items():
+            for lm, target in row.items():
+                n, i = cluster.node_index[origin], cluster.lm_index[lm]
+                targets[n, i] = NOWHERE if target is None else cluster.node_index[target]
+        return cls(targets)
+
+
+@dataclass(frozen=True, slots=True)
+class MacroPolicy:
+    """The planner's output for one epoch, Pi_e: routing probabilities (P1-12) and node roles (P1-13)."""
+
+    probabilities: NDArray[np.float64]
+    """[I, N] p_in: the share of LM i's traffic meant for node n; each row sums to one over feasible nodes."""
+    roles: NDArray[np.bool_]
+    """[N, I] True where LM i belongs to R_n, the LMs that node n may host."""
+
+    def to_json(self, cluster: Cluster) -> dict[str, Any]:
+        """Form with names: {'routing': {LM: {node: p}}, 'roles': {node: [LM, …]}}; zero shares are left out."""
+        routing = {lm.name: {node.name: float(self.probabilities[i, n]) for n, node in enumerate(cluster.nodes)
+                             if self.probabilities[i, n] > 0} for i, lm in enumerate(cluster.lms)}
+        roles = {node.name: [lm.name for i, lm in enumerate(cluster.lms) if self.roles[n, i]]
+                 for n, node in enumerate(cluster.nodes)}
+        return {"routing": routing, "roles": roles}
+
+    @classmethod
+    def from_json(cls, cluster: Cluster, routing: Mapping[str, Mapping[str, float]],
+                  roles: Mapping[str, Sequence[str]]) -> MacroPolicy:
+        """Read the form with names; raises KeyError for an unknown name."""
+        probabilities = np.zeros((cluster.n_lms, cluster.n_nodes))
+        allowed = np.zeros((cluster.n_nodes, cluster.n_lms), dtype=np.bool_)
+        for lm, row in routing.items():
+            for node, p in row.items():
+                probabilities[cluster.lm_index[lm], cluster.node_index[node]] = p
+        for node, lms in roles.items():
+            for lm in lms:
+                allowed[cluster.node_index[node], cluster.lm_index[lm]] = True
+        return cls(probabilities, allowed)
+
+    @classmethod
+    def unrestricted(cls, cluster: Cluster) -> MacroPolicy:
+        """Every feasible node may host every LM, shares are even: what a run without a planner works under."""
+        roles = cluster.feasible
+        shares = roles.T / np.maximum(roles.T.sum(axis=1, keepdims=True), 1)
+        return cls(shares.astype(np.float64), roles.copy())
