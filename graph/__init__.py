@@ -1,0 +1,1 @@
+"""How a decision is made: propose, check, repair, fall back, in one graph for every policy family."""

@@ -1,0 +1,1 @@
+"""What the agents remember between slots, epochs and runs, behind one protocol with two engines."""
