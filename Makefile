@@ -43,7 +43,7 @@ types: setup-dev ## mypy --strict
 	@$(BIN)/mypy
 
 floors: setup-dev ## who may import whom
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 check: lint types floors test ## all of the above that needs no server
 

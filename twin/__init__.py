@@ -1,1 +1,1 @@
-"""The digital twin: a testbed that is exact and fast, so that a decision can be rehearsed before it is adopted."""
+"""The digital twin: an exact and fast testbed, so that a decision is rehearsed before it is adopted."""

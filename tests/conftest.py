@@ -1,0 +1,69 @@
+"""What holds in every test: no network beyond loopback, and nothing taken from the caller's environment."""
+
+import ipaddress
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+CALLERS_OWN = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "MONGODB_URI", "LANGSMITH_", "LANGCHAIN_")
+
+
+def _clean_environment() -> str | None:
+    """Forget keys, addresses and tracing before any library reads them; hand back MONGODB_URI."""
+    mongodb_uri = os.environ.get("MONGODB_URI")
+    for name in [name for name in os.environ if name.startswith(CALLERS_OWN)]:
+        del os.environ[name]
+    # Read once, when langgraph is imported: a type that the graph's state does not name fails loudly.
+    os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"
+    return mongodb_uri
+
+
+def _refuse_unless_loopback(host: str) -> None:
+    try:
+        loopback = ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        loopback = host == "localhost"
+    if not loopback:
+        raise RuntimeError(f"A test tried to reach {host}: tests may talk to loopback only")
+
+
+def _guarded(method: Callable[..., Any]) -> Callable[..., Any]:
+    """The socket method, whose last argument is the address, for loopback alone."""
+
+    def call(self: socket.socket, *args: Any) -> Any:
+        if self.family in (socket.AF_INET, socket.AF_INET6):
+            _refuse_unless_loopback(args[-1][0])
+        return method(self, *args)
+
+    return call
+
+
+def _guarded_lookup(lookup: Callable[..., Any]) -> Callable[..., Any]:
+    """The name look-up, which asks a server for any name but localhost; an address asks nobody."""
+
+    def call(host: bytes | str | None, *args: Any, **kwargs: Any) -> Any:
+        name = host.decode() if isinstance(host, bytes) else host
+        if name and not name.replace(".", "").isdigit() and ":" not in name:
+            _refuse_unless_loopback(name)
+        return lookup(host, *args, **kwargs)
+
+    return call
+
+
+MONGODB_URI = _clean_environment()
+# Never undone: what runs after a test, in a thread or at exit, is guarded too.
+_guard = pytest.MonkeyPatch()
+for _name in ("connect", "connect_ex", "sendto"):
+    _guard.setattr(socket.socket, _name, _guarded(getattr(socket.socket, _name)))
+_guard.setattr(socket, "getaddrinfo", _guarded_lookup(socket.getaddrinfo))
+
+
+@pytest.fixture(autouse=True)
+def _live_tests_may_use_a_real_mongodb(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if MONGODB_URI and request.node.get_closest_marker("live"):
+        monkeypatch.setenv("MONGODB_URI", MONGODB_URI)
