@@ -83,14 +83,24 @@ class Cluster:
     @cached_property
     def feasible(self) -> NDArray[np.bool_]:
         """[N, I] True where node n could run LM i in some mode, alone; GPU-only LMs need a node with a GPU."""
-        return np.array([[self.runs_on_gpu(n, i) or self.runs_on_cpu(n, i) for i in range(self.n_lms)]
-                         for n in range(self.n_nodes)], dtype=np.bool_)
+        return np.array(
+            [
+                [self.runs_on_gpu(n, i) or self.runs_on_cpu(n, i) for i in range(self.n_lms)]
+                for n in range(self.n_nodes)
+            ],
+            dtype=np.bool_,
+        )
 
     def runs_on_gpu(self, n: int, i: int) -> bool:
         """True where LM i fits on one vGPU of node n and its speed there is known."""
         node, lm = self.nodes[n], self.lms[i]
-        return (node.vgpus >= 1 and node.gpu_model in lm.gpu_profiles and lm.ram_gb <= node.ram_gb
-                and lm.vram_gb <= node.vram_gb and lm.host_cores <= node.cpu_cores)
+        return (
+            node.vgpus >= 1
+            and node.gpu_model in lm.gpu_profiles
+            and lm.ram_gb <= node.ram_gb
+            and lm.vram_gb <= node.vram_gb
+            and lm.host_cores <= node.cpu_cores
+        )
 
     def runs_on_cpu(self, n: int, i: int) -> bool:
         """True where LM i may run on the CPU of node n and its speed with all the cores is known."""
@@ -110,10 +120,13 @@ class Cluster:
 
     def uplink_seconds(self, origin: int, target: int, i: int, prompts: int) -> float:
         """Seconds to move a request of LM i from origin to target, part of X_q in P1-7; zero at home."""
-        return float(self.latency_s[origin, target]
-                     + prompts * self.lms[i].uplink_bytes * self.seconds_per_byte[origin, target])
+        return float(
+            self.latency_s[origin, target] + prompts * self.lms[i].uplink_bytes * self.seconds_per_byte[origin, target]
+        )
 
     def downlink_seconds(self, origin: int, target: int, i: int, prompts: int) -> float:
         """Seconds to move its answers from target back to origin; zero at home."""
-        return float(self.latency_s[target, origin]
-                     + prompts * self.lms[i].downlink_bytes * self.seconds_per_byte[target, origin])
+        return float(
+            self.latency_s[target, origin]
+            + prompts * self.lms[i].downlink_bytes * self.seconds_per_byte[target, origin]
+        )

@@ -54,21 +54,37 @@ class Violation:
         return self.sentence
 
 
-def check_deployment(cluster: Cluster, deployment: Deployment, roles: NDArray[np.bool_] | None = None,
-                     snapshot: Snapshot | None = None) -> list[Violation]:
+def check_deployment(
+    cluster: Cluster,
+    deployment: Deployment,
+    roles: NDArray[np.bool_] | None = None,
+    snapshot: Snapshot | None = None,
+) -> list[Violation]:
     """P1-1, modes, roles ([I], R_n of P1-13) and, with a snapshot, the Pending rule of P1 section V-D, for one node."""
     n, node = deployment.node, cluster.nodes[deployment.node]
     if len(deployment.allocations) != cluster.n_lms:
-        return [Violation(Rule.SHAPE, node.name, abs(len(deployment.allocations) - cluster.n_lms),
-                          f"The deployment of {node.name} must give one allocation to each of the "
-                          f"{cluster.n_lms} LMs, not {len(deployment.allocations)}.")]
+        return [
+            Violation(
+                Rule.SHAPE,
+                node.name,
+                abs(len(deployment.allocations) - cluster.n_lms),
+                f"The deployment of {node.name} must give one allocation to each of the "
+                f"{cluster.n_lms} LMs, not {len(deployment.allocations)}.",
+            )
+        ]
     found = []
     for i, allocation in enumerate(deployment.allocations):
         found += _check_mode(cluster, n, i, allocation)
         if roles is not None and not allocation.is_off and not roles[i]:
             name = cluster.lms[i].name
-            found.append(Violation(Rule.ROLE, f"{node.name}/{name}", 1.0,
-                                   f"{name} is not among the roles of {node.name}; turn it off there."))
+            found.append(
+                Violation(
+                    Rule.ROLE,
+                    f"{node.name}/{name}",
+                    1.0,
+                    f"{name} is not among the roles of {node.name}; turn it off there.",
+                )
+            )
         if snapshot is not None:
             found += _check_pending(cluster, snapshot, n, i, allocation)
     return found + _check_sums(cluster, n, deployment.allocations)
@@ -78,21 +94,51 @@ def _check_mode(cluster: Cluster, n: int, i: int, allocation: Allocation) -> lis
     node, lm = cluster.nodes[n], cluster.lms[i]
     place = f"{node.name}/{lm.name}"
     if allocation.cores < 0 or allocation.vgpus < 0:
-        return [Violation(Rule.MODE, place, float(-min(allocation.cores, allocation.vgpus)),
-                          f"{lm.name} on {node.name} asks for a negative amount; use 0 for off.")]
+        return [
+            Violation(
+                Rule.MODE,
+                place,
+                float(-min(allocation.cores, allocation.vgpus)),
+                f"{lm.name} on {node.name} asks for a negative amount; use 0 for off.",
+            )
+        ]
     if allocation.cores and allocation.vgpus:
-        return [Violation(Rule.MODE, place, 1.0,
-                          f"{lm.name} on {node.name} asks for cores and vGPUs; choose one of the two.")]
+        return [
+            Violation(
+                Rule.MODE,
+                place,
+                1.0,
+                f"{lm.name} on {node.name} asks for cores and vGPUs; choose one of the two.",
+            )
+        ]
     if allocation.vgpus and not cluster.runs_on_gpu(n, i):
-        return [Violation(Rule.FEASIBLE, place, float(allocation.vgpus),
-                          f"{lm.name} cannot run on a GPU of {node.name}; "
-                          + ("the node has none." if not node.vgpus else "it does not fit or its speed is unknown."))]
+        return [
+            Violation(
+                Rule.FEASIBLE,
+                place,
+                float(allocation.vgpus),
+                f"{lm.name} cannot run on a GPU of {node.name}; "
+                + ("the node has none." if not node.vgpus else "it does not fit or its speed is unknown."),
+            )
+        ]
     if allocation.cores and lm.gpu_only:
-        return [Violation(Rule.GPU_ONLY, place, float(allocation.cores),
-                          f"{lm.name} runs on vGPUs only; on {node.name} give it vGPUs or turn it off.")]
+        return [
+            Violation(
+                Rule.GPU_ONLY,
+                place,
+                float(allocation.cores),
+                f"{lm.name} runs on vGPUs only; on {node.name} give it vGPUs or turn it off.",
+            )
+        ]
     if allocation.cores and not math.isfinite(cluster.cpu_seconds(n, i, allocation.cores)):
-        return [Violation(Rule.MODE, place, float(allocation.cores),
-                          f"{lm.name} cannot run on {allocation.cores} cores of {node.name}.")]
+        return [
+            Violation(
+                Rule.MODE,
+                place,
+                float(allocation.cores),
+                f"{lm.name} cannot run on {allocation.cores} cores of {node.name}.",
+            )
+        ]
     return []
 
 
@@ -101,8 +147,14 @@ def _check_pending(cluster: Cluster, snapshot: Snapshot, n: int, i: int, allocat
     if allocation.is_off or unchanged or not snapshot.has_pending(n):
         return []
     node, lm = cluster.nodes[n], cluster.lms[i]
-    return [Violation(Rule.PENDING, f"{node.name}/{lm.name}", 1.0,
-                      f"{node.name} has a Pending pod; until it runs, {lm.name} there can only stay or be turned off.")]
+    return [
+        Violation(
+            Rule.PENDING,
+            f"{node.name}/{lm.name}",
+            1.0,
+            f"{node.name} has a Pending pod; until it runs, {lm.name} there can only stay or be turned off.",
+        )
+    ]
 
 
 def _check_sums(cluster: Cluster, n: int, allocations: tuple[Allocation, ...]) -> list[Violation]:
@@ -114,28 +166,43 @@ def _check_sums(cluster: Cluster, n: int, allocations: tuple[Allocation, ...]) -
         (Rule.RAM, sum(lm.ram_gb for lm, _ in on), node.ram_gb, "GB of RAM"),
         (Rule.VRAM, sum(lm.vram_gb for lm, a in on if a.vgpus), node.vram_gb, "GB of vRAM"),
     ]
-    return [Violation(rule, node.name, used - limit,
-                      f"{node.name} has {limit:g} {unit}, the active LMs ask for {used:g}; free {used - limit:g}.")
-            for rule, used, limit, unit in sums if used > limit + TOLERANCE]
+    return [
+        Violation(
+            rule,
+            node.name,
+            used - limit,
+            f"{node.name} has {limit:g} {unit}, the active LMs ask for {used:g}; free {used - limit:g}.",
+        )
+        for rule, used, limit, unit in sums
+        if used > limit + TOLERANCE
+    ]
 
 
-def check_routing(cluster: Cluster, plan: RoutingPlan, roles: NDArray[np.bool_] | None = None,
-                  local: bool = False) -> list[Violation]:
+def check_routing(
+    cluster: Cluster, plan: RoutingPlan, roles: NDArray[np.bool_] | None = None, local: bool = False
+) -> list[Violation]:
     """Targets exist, can run the LM (unless routing is local) and, given roles [N, I], are meant to."""
     shape = (cluster.n_nodes, cluster.n_lms)
     if plan.targets.shape != shape:
-        return [Violation(Rule.SHAPE, "routing", 1.0,
-                          f"The routing plan must have shape {shape}, not {plan.targets.shape}.")]
+        return [
+            Violation(
+                Rule.SHAPE,
+                "routing",
+                1.0,
+                f"The routing plan must have shape {shape}, not {plan.targets.shape}.",
+            )
+        ]
     outside = (plan.targets < NOWHERE) | (plan.targets >= cluster.n_nodes)
     target = np.where(outside | (plan.targets < 0), 0, plan.targets)
     lms = np.broadcast_to(np.arange(cluster.n_lms), shape)
     routed = ~outside & (plan.targets >= 0)
-    at_home = local & (plan.targets == np.arange(cluster.n_nodes)[:, None])
+    at_home = (plan.targets == np.arange(cluster.n_nodes)[:, None]) & local
     servable = cluster.feasible.any(axis=0)
-    bad = outside | (routed & ~at_home & ~cluster.feasible[target, lms]) | (
-        (plan.targets == NOWHERE) & servable[lms])
+    wrong_node = routed & ~at_home & ~cluster.feasible[target, lms]
+    forgotten = (plan.targets == NOWHERE) & servable[lms]
+    bad = np.asarray(outside | wrong_node | forgotten, dtype=np.bool_)
     if roles is not None:
-        bad |= routed & ~roles[target, lms] & roles.any(axis=0)[lms]
+        bad |= np.asarray(routed & ~roles[target, lms] & roles.any(axis=0)[lms], dtype=np.bool_)
     return [_routing_violation(cluster, plan, int(n), int(i), bool(outside[n, i])) for n, i in np.argwhere(bad)]
 
 
@@ -148,19 +215,31 @@ def _routing_violation(cluster: Cluster, plan: RoutingPlan, n: int, i: int, outs
         return Violation(Rule.FEASIBLE, place, 1.0, f"{place} leads nowhere though some node can serve {lm.name}.")
     node = cluster.nodes[to]
     if lm.gpu_only and not node.vgpus:
-        return Violation(Rule.GPU_ONLY, place, 1.0,
-                         f"{lm.name} runs on vGPUs only and {node.name} has none; send it to a node with a GPU.")
+        return Violation(
+            Rule.GPU_ONLY,
+            place,
+            1.0,
+            f"{lm.name} runs on vGPUs only and {node.name} has none; send it to a node with a GPU.",
+        )
     if not cluster.feasible[to, i]:
         return Violation(Rule.FEASIBLE, place, 1.0, f"{node.name} cannot run {lm.name}; choose a node that can.")
-    return Violation(Rule.ROLE, place, 1.0, f"{lm.name} is not among the roles of {node.name}; choose a node that has it.")
+    return Violation(
+        Rule.ROLE, place, 1.0, f"{lm.name} is not among the roles of {node.name}; choose a node that has it."
+    )
 
 
 def check_macro_policy(cluster: Cluster, policy: MacroPolicy, tolerance: float = TOLERANCE) -> list[Violation]:
-    """P1-12, P1-13: shares are probabilities over feasible nodes that carry the role, roles fit together on the node."""
+    """P1-12, P1-13: shares are probabilities over feasible nodes with the role; roles fit together on the node."""
     p_shape, r_shape = (cluster.n_lms, cluster.n_nodes), (cluster.n_nodes, cluster.n_lms)
     if policy.probabilities.shape != p_shape or policy.roles.shape != r_shape:
-        return [Violation(Rule.SHAPE, "macro-policy", 1.0,
-                          f"Routing probabilities must have shape {p_shape} and roles {r_shape}.")]
+        return [
+            Violation(
+                Rule.SHAPE,
+                "macro-policy",
+                1.0,
+                f"Routing probabilities must have shape {p_shape} and roles {r_shape}.",
+            )
+        ]
     found = []
     for i, lm in enumerate(cluster.lms):
         if cluster.feasible[:, i].any():
@@ -175,43 +254,89 @@ def check_macro_policy(cluster: Cluster, policy: MacroPolicy, tolerance: float =
 def _check_shares(cluster: Cluster, policy: MacroPolicy, i: int, tolerance: float) -> list[Violation]:
     name, row, found = cluster.lms[i].name, policy.probabilities[i], []
     for n in np.flatnonzero(~np.isfinite(row) | (row < 0)):
-        found.append(Violation(Rule.PROBABILITY, f"{name} -> {cluster.nodes[n].name}", float(row[n]),
-                               f"The share of {name} on {cluster.nodes[n].name} is {row[n]:g}; use a number from 0 to 1."))
+        found.append(
+            Violation(
+                Rule.PROBABILITY,
+                f"{name} -> {cluster.nodes[n].name}",
+                float(row[n]),
+                f"The share of {name} on {cluster.nodes[n].name} is {row[n]:g}; use a number from 0 to 1.",
+            )
+        )
     if found:
         return found
     if abs(row.sum() - 1.0) > tolerance:
-        found.append(Violation(Rule.SUM_TO_ONE, name, float(row.sum() - 1.0),
-                               f"The shares of {name} sum to {row.sum():.6g}; make them sum to 1."))
+        found.append(
+            Violation(
+                Rule.SUM_TO_ONE,
+                name,
+                float(row.sum() - 1.0),
+                f"The shares of {name} sum to {row.sum():.6g}; make them sum to 1.",
+            )
+        )
     for n in np.flatnonzero(row > 0):
         node = cluster.nodes[n].name
         if not cluster.feasible[n, i]:
             rule = Rule.GPU_ONLY if cluster.lms[i].gpu_only and not cluster.nodes[n].vgpus else Rule.FEASIBLE
-            found.append(Violation(rule, f"{name} -> {node}", float(row[n]),
-                                   f"{node} cannot run {name}; move its share of {row[n]:.3g} to a node that can."))
+            found.append(
+                Violation(
+                    rule,
+                    f"{name} -> {node}",
+                    float(row[n]),
+                    f"{node} cannot run {name}; move its share of {row[n]:.3g} to a node that can.",
+                )
+            )
         elif not policy.roles[n, i]:
-            found.append(Violation(Rule.ROLE, f"{name} -> {node}", float(row[n]),
-                                   f"{name} gets a share of {row[n]:.3g} on {node} but is not among its roles; "
-                                   "add the role or move the share."))
+            found.append(
+                Violation(
+                    Rule.ROLE,
+                    f"{name} -> {node}",
+                    float(row[n]),
+                    f"{name} gets a share of {row[n]:.3g} on {node} but is not among its roles; "
+                    "add the role or move the share.",
+                )
+            )
     return found
 
 
 def _check_roles(cluster: Cluster, policy: MacroPolicy, n: int) -> list[Violation]:
     node, lms = cluster.nodes[n], np.flatnonzero(policy.roles[n])
-    found = [Violation(Rule.GPU_ONLY if cluster.lms[i].gpu_only else Rule.FEASIBLE, f"{node.name}/{cluster.lms[i].name}",
-                       1.0, f"{node.name} cannot run {cluster.lms[i].name}; take it out of the node's roles.")
-             for i in lms if not cluster.feasible[n, i]]
+    found = [
+        Violation(
+            Rule.GPU_ONLY if cluster.lms[i].gpu_only else Rule.FEASIBLE,
+            f"{node.name}/{cluster.lms[i].name}",
+            1.0,
+            f"{node.name} cannot run {cluster.lms[i].name}; take it out of the node's roles.",
+        )
+        for i in lms
+        if not cluster.feasible[n, i]
+    ]
     if found or fits_together(cluster, n, [int(i) for i in lms]):
         return found
     names = ", ".join(cluster.lms[i].name for i in lms)
     over = max(0.0, sum(cluster.lms[i].ram_gb for i in lms) - node.ram_gb)
-    return [Violation(Rule.RAM if over else Rule.VGPUS, node.name, over or 1.0,
-                      f"{names} cannot all be active on {node.name} at once; take at least one role away.")]
+    return [
+        Violation(
+            Rule.RAM if over else Rule.VGPUS,
+            node.name,
+            over or 1.0,
+            f"{names} cannot all be active on {node.name} at once; take at least one role away.",
+        )
+    ]
 
 
 def fits_together(cluster: Cluster, n: int, lms: list[int]) -> bool:
     """True where some choice of CPU or vGPU for each of `lms` meets P1-1 on node n, each at its smallest size."""
-    modes = [[a for a in (_smallest_cpu(cluster, n, i), Allocation(vgpus=1) if cluster.runs_on_gpu(n, i) else None) if a]
-             for i in lms]
+    modes = [
+        [
+            a
+            for a in (
+                _smallest_cpu(cluster, n, i),
+                Allocation(vgpus=1) if cluster.runs_on_gpu(n, i) else None,
+            )
+            if a
+        ]
+        for i in lms
+    ]
     for choice in itertools.product(*modes):
         allocations = [Allocation()] * cluster.n_lms
         for i, allocation in zip(lms, choice, strict=True):
@@ -224,5 +349,8 @@ def fits_together(cluster: Cluster, n: int, lms: list[int]) -> bool:
 def _smallest_cpu(cluster: Cluster, n: int, i: int) -> Allocation | None:
     if not cluster.runs_on_cpu(n, i):
         return None
-    return next(Allocation(cores=k) for k in range(1, cluster.nodes[n].cpu_cores + 1)
-                if math.isfinite(cluster.cpu_seconds(n, i, k)))
+    return next(
+        Allocation(cores=k)
+        for k in range(1, cluster.nodes[n].cpu_cores + 1)
+        if math.isfinite(cluster.cpu_seconds(n, i, k))
+    )

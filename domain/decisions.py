@@ -70,8 +70,13 @@ class RoutingPlan:
     def to_json(self, cluster: Cluster) -> dict[str, dict[str, str | None]]:
         """Origin name to LM name to target name."""
         names = [node.name for node in cluster.nodes]
-        return {names[n]: {lm.name: names[self.targets[n, i]] if self.targets[n, i] >= 0 else None
-                           for i, lm in enumerate(cluster.lms)} for n in range(cluster.n_nodes)}
+        return {
+            names[n]: {
+                lm.name: names[self.targets[n, i]] if self.targets[n, i] >= 0 else None
+                for i, lm in enumerate(cluster.lms)
+            }
+            for n in range(cluster.n_nodes)
+        }
 
     @classmethod
     def from_json(cls, cluster: Cluster, table: Mapping[str, Mapping[str, str | None]]) -> RoutingPlan:
@@ -95,15 +100,24 @@ class MacroPolicy:
 
     def to_json(self, cluster: Cluster) -> dict[str, Any]:
         """Form with names: {'routing': {LM: {node: p}}, 'roles': {node: [LM, …]}}; zero shares are left out."""
-        routing = {lm.name: {node.name: float(self.probabilities[i, n]) for n, node in enumerate(cluster.nodes)
-                             if self.probabilities[i, n] > 0} for i, lm in enumerate(cluster.lms)}
-        roles = {node.name: [lm.name for i, lm in enumerate(cluster.lms) if self.roles[n, i]]
-                 for n, node in enumerate(cluster.nodes)}
+        routing = {
+            lm.name: {
+                node.name: float(self.probabilities[i, n])
+                for n, node in enumerate(cluster.nodes)
+                if self.probabilities[i, n] > 0
+            }
+            for i, lm in enumerate(cluster.lms)
+        }
+        roles = {
+            node.name: [lm.name for i, lm in enumerate(cluster.lms) if self.roles[n, i]]
+            for n, node in enumerate(cluster.nodes)
+        }
         return {"routing": routing, "roles": roles}
 
     @classmethod
-    def from_json(cls, cluster: Cluster, routing: Mapping[str, Mapping[str, float]],
-                  roles: Mapping[str, Sequence[str]]) -> MacroPolicy:
+    def from_json(
+        cls, cluster: Cluster, routing: Mapping[str, Mapping[str, float]], roles: Mapping[str, Sequence[str]]
+    ) -> MacroPolicy:
         """Read the form with names; raises KeyError for an unknown name."""
         probabilities = np.zeros((cluster.n_lms, cluster.n_nodes))
         allowed = np.zeros((cluster.n_nodes, cluster.n_lms), dtype=np.bool_)

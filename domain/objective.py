@@ -78,8 +78,14 @@ def summarise(records: Records, n_lms: int, deadline_s: float, latency_weight: f
     fairness = normalised_jain(rates)
     latency_norm = normalised_latency(latency, success, deadline_s)
     return EpochTelemetry(
-        arrived=arrived, succeeded=succeeded, success_ratio=rates, mean_latency_s=means, p95_latency_s=tails,
+        arrived=arrived,
+        succeeded=succeeded,
+        success_ratio=rates,
+        mean_latency_s=means,
+        p95_latency_s=tails,
         global_mean_latency_s=float(good.mean()) if good.size else float("nan"),
         global_p95_latency_s=float(np.percentile(good, 95)) if good.size else float("nan"),
-        fairness=fairness, latency_norm=latency_norm,
-        objective=objective(latency_norm, fairness, latency_weight))
+        fairness=fairness,
+        latency_norm=latency_norm,
+        objective=objective(latency_norm, fairness, latency_weight),
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,14 +113,18 @@ class Records:
     @property
     def success(self) -> NDArray[np.bool_]:
         """[R] delta_q of P1-3."""
-        return self.outcome == Outcome.SUCCESS
+        return np.equal(self.outcome, int(Outcome.SUCCESS))
 
     @classmethod
     def concatenate(cls, parts: list[Records]) -> Records:
         """Join several in the order given."""
-        return cls(*(np.concatenate([getattr(p, f.name) for p in parts]) if parts
-                     else np.empty(0, dtype=np.float64 if f.name.endswith("_s") else np.int64)
-                     for f in fields(cls)))
+        columns: dict[str, Any] = {
+            f.name: np.concatenate([getattr(p, f.name) for p in parts])
+            if parts
+            else np.empty(0, dtype=np.float64 if f.name.endswith("_s") else np.int64)
+            for f in fields(cls)
+        }
+        return cls(**columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,4 +150,3 @@ class EpochTelemetry:
     """T_norm of P1-9."""
     objective: float
     """J of P1-10."""
-

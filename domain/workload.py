@@ -32,8 +32,12 @@ class Arrivals:
         counts = np.asarray(prompts, dtype=np.int64)
         keep = np.flatnonzero(counts > 0)
         order = keep[np.argsort(times[keep], kind="stable")]
-        return cls(times[order], np.asarray(origin, dtype=np.int64)[order],
-                   np.asarray(lm, dtype=np.int64)[order], counts[order])
+        return cls(
+            times[order],
+            np.asarray(origin, dtype=np.int64)[order],
+            np.asarray(lm, dtype=np.int64)[order],
+            counts[order],
+        )
 
     @classmethod
     def empty(cls) -> Arrivals:
@@ -45,8 +49,12 @@ class Arrivals:
         """Join several, in order of time."""
         if not parts:
             return cls.empty()
-        return cls.of(np.concatenate([p.time_s for p in parts]), np.concatenate([p.origin for p in parts]),
-                      np.concatenate([p.lm for p in parts]), np.concatenate([p.prompts for p in parts]))
+        return cls.of(
+            np.concatenate([p.time_s for p in parts]),
+            np.concatenate([p.origin for p in parts]),
+            np.concatenate([p.lm for p in parts]),
+            np.concatenate([p.prompts for p in parts]),
+        )
 
     def between(self, start_s: float, end_s: float) -> Arrivals:
         """Return those with start_s <= time < end_s (views, no copy)."""

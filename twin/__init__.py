@@ -1,1 +1,1 @@
-"""The digital twin: an exact and fast testbed, so that a decision is rehearsed before it is adopted."""
+"""The digital twin: the testbed, exact and fast, on a clock that does not sleep."""

@@ -1,0 +1,72 @@
+"""From the engine's arrays to the snapshot that every decider sees."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from domain.cluster import Cluster
+from domain.telemetry import Phase, Snapshot
+from twin.layout import (
+    ARRIVAL,
+    ARRIVED_PROMPTS,
+    ARRIVED_REQUESTS,
+    BATCH,
+    BUSY,
+    CORES,
+    HEAD,
+    OFF_PHASE,
+    PHASE,
+    PHASE_END,
+    PROMPTS,
+    REMAINING,
+    REQUESTS,
+    SLOT,
+    STARTING,
+    TERMINATING,
+    VGPUS,
+    WANT,
+    WANT_CORES,
+    WANT_VGPUS,
+    State,
+    Tables,
+)
+from twin.pods import TIE
+
+
+def observe(cluster: Cluster, tables: Tables, state: State) -> Snapshot:
+    """Read the state at a slot boundary; every array of the snapshot is a copy."""
+    pod = state.pod_i
+    now = float(state.counters[SLOT]) * cluster.slot_s
+    phase, wanted = pod[:, :, PHASE], pod[:, :, WANT] == 1
+    holds = phase != OFF_PHASE
+    on_vgpus = holds & (pod[:, :, VGPUS] > 0)
+    heads = pod[:, :, HEAD]
+    waiting = heads >= 0
+    at = heads[waiting]
+    oldest = np.zeros(heads.shape)
+    oldest[waiting] = np.maximum(now - state.pool_f[at, ARRIVAL], 0.0)
+    backlog = pod[:, :, PROMPTS].copy()
+    left = np.ceil(state.pool_f[at, REMAINING] - TIE).astype(np.int64)
+    backlog[waiting] -= state.pool_i[at, BATCH] - left
+    held_cores = np.where(on_vgpus, tables.host_cores, pod[:, :, CORES]) * holds
+    ram, vram = tables.lm_memory[:, 0], tables.lm_memory[:, 1]
+    timed = (phase == STARTING) | (phase == TERMINATING)
+    return Snapshot(
+        slot=int(state.counters[SLOT]),
+        time_s=now,
+        backlog_prompts=backlog,
+        backlog_requests=pod[:, :, REQUESTS].copy(),
+        oldest_wait_s=oldest,
+        phase=np.where(wanted, int(Phase.PENDING), phase),
+        phase_left_s=np.where(timed, state.pod_f[:, :, PHASE_END] - now, 0.0),
+        cores=np.where(wanted, pod[:, :, WANT_CORES], pod[:, :, CORES]),
+        vgpus=np.where(wanted, pod[:, :, WANT_VGPUS], pod[:, :, VGPUS]),
+        free_cores=tables.cores - held_cores.sum(axis=1),
+        free_ram_gb=tables.memory[:, 0] - holds @ ram,
+        free_vgpus=tables.gpus * tables.vgpus_per_gpu - (pod[:, :, VGPUS] * holds).sum(axis=1),
+        free_vram_gb=tables.memory[:, 1] - on_vgpus @ vram,
+        arrived_requests=state.arrived_in_slot[:, :, ARRIVED_REQUESTS].copy(),
+        arrived_prompts=state.arrived_in_slot[:, :, ARRIVED_PROMPTS].copy(),
+        busy_s=state.pod_f[:, :, BUSY].copy(),
+        age_s=np.zeros(len(cluster.nodes)),
+    )
