@@ -1,0 +1,171 @@
+"""What a rule chooses from: the nodes that may serve an LM, and the patterns that a node may run.
+
+A pattern says of each LM whether it is off, on the CPU or on a GPU: P1's discrete activation pattern (section V-D) and
+the configurations of its Lyapunov controller (section VI). The standard allocation turns it into cores and vGPUs. It
+has one size for each node, LM and mode, whatever the other LMs do: a pod changes its size only by a restart, so
+switching one LM must never resize another.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domain.cluster import Cluster
+from domain.constraints import TOLERANCE
+from domain.decisions import OFF, Allocation, Deployment, MacroPolicy
+from domain.errors import InputError
+from domain.large_model import LargeModel
+from domain.telemetry import Phase, Snapshot
+
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+MOST_PATTERNS = 500_000
+"""Patterns of one node beyond which a rule that looks at every one of them would miss the beat of the slots."""
+
+
+class Mode(IntEnum):
+    """What a pattern says of one LM."""
+
+    OFF = 0
+    CPU = 1
+    GPU = 2
+
+
+def candidate_nodes(cluster: Cluster, policy: MacroPolicy, i: int) -> IntArray:
+    """Return the nodes that LM i may be sent to, in order: those that can run it and have it among their roles.
+
+    Where no such node has the role, those that can run it; empty where none can.
+    """
+    feasible = cluster.feasible[:, i]
+    meant = feasible & policy.roles[:, i]
+    return np.flatnonzero(meant if meant.any() else feasible)
+
+
+def standard_cores(cluster: Cluster, n: int) -> IntArray:
+    """Return the cores that each LM gets on the CPU of node n, shape [I]; 0 where it cannot run there.
+
+    The cores that are left when the GPU-only LMs that can be on at once have their `host_cores`, shared evenly by the
+    LMs that can run on the CPU and rounded down; never below the smallest size that runs, and never beyond the size
+    from which more cores bring nothing.
+    """
+    node, lms = cluster.nodes[n], range(cluster.n_lms)
+    hosts = [cluster.lms[i].host_cores for i in lms if cluster.lms[i].gpu_only and cluster.runs_on_gpu(n, i)]
+    on_cpu = [i for i in lms if cluster.runs_on_cpu(n, i)]
+    cores = np.zeros(cluster.n_lms, dtype=np.int64)
+    for i in on_cpu:
+        share = (node.cpu_cores - sum(sorted(hosts, reverse=True)[: node.vgpus])) // len(on_cpu)
+        seconds = [cluster.cpu_seconds(n, i, k) for k in range(1, node.cpu_cores + 1)]
+        smallest = next(k for k, s in enumerate(seconds, start=1) if math.isfinite(s))
+        largest = max(share, smallest)
+        cores[i] = next(k for k, s in enumerate(seconds, start=1) if s <= seconds[largest - 1])
+    return cores
+
+
+@dataclass(frozen=True)
+class Patterns:
+    """Every pattern that meets P1-1 on one kind of node, in lexicographic order of modes: all off comes first."""
+
+    modes: NDArray[np.int8]
+    """[P, I] value of Mode."""
+    cores: IntArray
+    """[I] what an LM gets in mode CPU; 0 where it has no such mode. In mode GPU it gets one vGPU."""
+
+    def __len__(self) -> int:
+        return int(self.modes.shape[0])
+
+    @cached_property
+    def active(self) -> BoolArray:
+        """[P, I] True where the LM is on."""
+        on: BoolArray = self.modes != Mode.OFF
+        return on
+
+    def deployment(self, n: int, pattern: int) -> Deployment:
+        """Return the pattern as a deployment of node n."""
+        return Deployment(
+            n,
+            tuple(
+                self._on_cpu[i] if mode == Mode.CPU else _ON_GPU if mode == Mode.GPU else OFF
+                for i, mode in enumerate(self.modes[pattern].tolist())
+            ),
+        )
+
+    def present(self, snapshot: Snapshot, n: int) -> IntArray:
+        """Return the mode of each LM's pod on node n, shape [I]; -1 where its size is not the standard one.
+
+        A pod that is shutting down counts as off: to have it on again takes a new one.
+        """
+        cores, vgpus, phase = snapshot.cores[n], snapshot.vgpus[n], snapshot.phase[n]
+        size = np.where(vgpus == 0, np.where(cores == self.cores, Mode.CPU, -1), np.where(vgpus == 1, Mode.GPU, -1))
+        return np.where((phase == Phase.OFF) | (phase == Phase.TERMINATING), Mode.OFF, size)
+
+    def allowed(self, snapshot: Snapshot, n: int, roles: BoolArray | None = None) -> BoolArray:
+        """Return which patterns node n may take now, shape [P].
+
+        A Pending pod on the node voids whatever would need a new pod (P1 section V-D). Given roles ([I], R_n of
+        P1-13), an LM that is not among them must be off.
+        """
+        may = np.ones(len(self), dtype=np.bool_)
+        if roles is not None and not roles.all():
+            may &= ~self.active[:, ~roles].any(axis=1)
+        if snapshot.has_pending(n):
+            may &= (~self.active | (self.modes == self.present(snapshot, n))).all(axis=1)
+        return may
+
+    @cached_property
+    def _on_cpu(self) -> tuple[Allocation, ...]:
+        return tuple(Allocation(cores=int(c)) for c in self.cores)
+
+
+_ON_GPU = Allocation(vgpus=1)
+
+
+def patterns(cluster: Cluster, n: int) -> Patterns:
+    """Enumerate the patterns of node n that meet P1-1, LM by LM, dropping what no longer fits as early as possible.
+
+    Raises:
+        InputError: there are more than MOST_PATTERNS of them.
+    """
+    node, cores = cluster.nodes[n], standard_cores(cluster, n)
+    limits = np.array([node.vgpus, node.cpu_cores, node.ram_gb, node.vram_gb]) + TOLERANCE
+    modes, used = np.zeros((1, 0), dtype=np.int8), np.zeros((1, 4))
+    for i, lm in enumerate(cluster.lms):
+        choices = [(Mode.OFF, np.zeros(4))]
+        if cores[i]:
+            choices.append((Mode.CPU, _demand(lm, Allocation(cores=int(cores[i])))))
+        if cluster.runs_on_gpu(n, i):
+            choices.append((Mode.GPU, _demand(lm, _ON_GPU)))
+        sums = used[:, None, :] + np.array([demand for _, demand in choices])
+        rows, columns = np.nonzero((sums <= limits).all(axis=2))
+        if rows.size > MOST_PATTERNS:
+            raise InputError(
+                f"Cluster {cluster.name}: node {node.name} has more than {MOST_PATTERNS} patterns of its "
+                f"{cluster.n_lms} LMs, too many to look at in every slot; give the cluster fewer LMs, or each LM "
+                f"speeds only for the CPU and GPU models that it is meant for."
+            )
+        column = np.array([mode for mode, _ in choices], dtype=np.int8)[columns]
+        modes, used = np.column_stack([modes[rows], column]), sums[rows, columns]
+    for array in (modes, cores):
+        array.setflags(write=False)
+    return Patterns(modes, cores)
+
+
+def _demand(lm: LargeModel, allocation: Allocation) -> NDArray[np.float64]:
+    vram = lm.vram_gb if allocation.vgpus else 0.0
+    return np.array([allocation.vgpus, allocation.demand_cores(lm), lm.ram_gb, vram])
+
+
+def catalogue(cluster: Cluster) -> Sequence[Patterns]:
+    """Return the patterns of every node, length N; nodes of the same hardware share one object."""
+    kinds = [dataclasses.replace(node, name="", site="") for node in cluster.nodes]
+    first = {kind: n for n, kind in reversed(list(enumerate(kinds)))}
+    known = {kind: patterns(cluster, n) for kind, n in first.items()}
+    return [known[kind] for kind in kinds]
