@@ -1,0 +1,94 @@
+"""What a simulation hands out: records of the requests that ended, and what is observed at every slot boundary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domain.cluster import Cluster
+from domain.telemetry import Outcome, Phase, Records, Snapshot
+from tests.oracle.model import Place, Pod, Request, Wanted
+
+
+@dataclass(frozen=True)
+class History:
+    """What a simulation came to."""
+
+    records: list[Records]
+    """Per slot, those that ended in it, in order of the request's number."""
+    snapshots: list[Snapshot]
+    """[slots + 1]; number t is the one before the deployments of slot t."""
+    waiting: list[int]
+    """[slots + 1] requests that arrived and have not ended."""
+
+
+def row(r: Request, outcome: Outcome, uplink_s: float, queue_s: float, downlink_s: float) -> tuple[float, ...]:
+    """One request that ended, in the order of the columns of Records."""
+    identity = (r.number, r.lm, r.origin, r.target, r.prompts, outcome, r.interruptions)
+    return (*identity, r.arrival_s, uplink_s, queue_s, r.inference_s, downlink_s)
+
+
+def to_records(rows: list[tuple[float, ...]]) -> Records:
+    """Rows to columns, in order of the request's number."""
+    table = np.array(sorted(rows), dtype=np.float64).reshape(len(rows), 12)
+    counts = table[:, :7].astype(np.int64)
+    return Records(*counts.T, *table[:, 7:].T)
+
+
+def busy_seconds(places: list[list[Place]], now: float) -> NDArray[np.float64]:
+    """[N, I] seconds since the start of the run in which a pod computed."""
+
+    def total(place: Place) -> float:
+        at_work = place.pod is not None and place.pod.busy
+        return place.busy_s + (now - place.pod.since_s if place.pod is not None and at_work else 0.0)
+
+    return np.array([[total(place) for place in row] for row in places])
+
+
+def observe(
+    cluster: Cluster,
+    slot: int,
+    now: float,
+    requests: Sequence[Request],
+    places: list[list[Place]],
+    free: list[tuple[int, float, int, float]],
+    busy_s: NDArray[np.float64],
+) -> Snapshot:
+    """Look around at the start of a slot; `requests` are all that have arrived, `busy_s` is of the slot that ended."""
+    integers = ("backlog_prompts", "backlog_requests", "arrived_prompts", "arrived_requests", "phase", "cores")
+    shape = (cluster.n_nodes, cluster.n_lms)
+    cell = {name: np.zeros(shape, dtype=np.int64) for name in (*integers, "vgpus")}
+    oldest, left = np.zeros(shape), np.zeros(shape)
+    for r in requests:
+        if r.outcome is None:
+            cell["backlog_requests"][r.target, r.lm] += 1
+            cell["backlog_prompts"][r.target, r.lm] += r.prompts - r.prompts_done
+        if (slot - 1) * cluster.slot_s <= r.arrival_s < slot * cluster.slot_s:
+            cell["arrived_requests"][r.origin, r.lm] += 1
+            cell["arrived_prompts"][r.origin, r.lm] += r.prompts
+    for n, i in np.ndindex(*shape):
+        place = places[n][i]
+        if place.queue:
+            oldest[n, i] = now - place.queue[0].arrival_s
+        seen = place.wanted or place.pod
+        if seen is not None:
+            cell["cores"][n, i], cell["vgpus"][n, i] = seen.allocation.cores, seen.allocation.vgpus
+            cell["phase"][n, i] = Phase.PENDING if isinstance(seen, Wanted) else seen.phase
+        if isinstance(seen, Pod) and seen.phase != Phase.READY:
+            left[n, i] = seen.until_s - now
+    return Snapshot(
+        slot=slot,
+        time_s=now,
+        oldest_wait_s=oldest,
+        phase_left_s=left,
+        free_cores=np.array([f[0] for f in free]),
+        free_ram_gb=np.array([f[1] for f in free]),
+        free_vgpus=np.array([f[2] for f in free]),
+        free_vram_gb=np.array([f[3] for f in free]),
+        busy_s=busy_s,
+        age_s=np.zeros(shape[0]),
+        **cell,
+    )

@@ -1,0 +1,199 @@
+"""Seeded random scenarios, small and mean: every feature of docs/twin.md turns up in some of them.
+
+`ugly` ones have random real numbers for all durations, so that no two things happen at the same instant. `tied` ones
+have small powers of two, so that many things do, and rounding never decides which comes first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domain.cluster import Cluster, Node
+from domain.decisions import NOWHERE, OFF, Allocation, Deployment, RoutingPlan
+from domain.large_model import CpuProfile, GpuProfile, LargeModel
+from domain.workload import Arrivals
+
+CPUS = ("epyc", "xeon")
+GPUS = ("a5000", "t4")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Everything that a simulation needs; `plans[t]` and `deployments[t]` are those of slot t."""
+
+    cluster: Cluster
+    arrivals: Arrivals
+    plans: list[RoutingPlan]
+    deployments: list[list[Deployment]]
+    slots: int
+
+
+def ugly(seed: int) -> Scenario:
+    """Return a scenario without ties."""
+    rng = np.random.default_rng([seed, 1])
+    slot_s = float(rng.uniform(5.0, 40.0))
+    n, i, slots = int(rng.integers(1, 5)), int(rng.integers(1, 5)), int(rng.integers(5, 31))
+    lms = tuple(_ugly_lm(rng, k, slot_s) for k in range(i))
+    between = ~np.eye(n, dtype=np.bool_)
+    cluster = Cluster(
+        name=f"ugly-{seed}",
+        nodes=tuple(_node(rng, k, lms, vgpus_per_gpu=4) for k in range(n)),
+        lms=lms,
+        latency_s=np.exp(rng.uniform(np.log(1e-3), np.log(5.0), (n, n))) * between,
+        seconds_per_byte=np.exp(rng.uniform(np.log(1e-9), np.log(1e-5), (n, n))) * between,
+        slot_s=slot_s,
+        deadline_s=_between(rng, 0.3 * slot_s, 12.0 * slot_s),
+        pending_timeout_s=_between(rng, 0.2 * slot_s, 6.0 * slot_s),
+    )
+    count = int(rng.integers(20, 160))
+    times = rng.uniform(0.0, slots * slot_s, count)
+    return _scenario(rng, cluster, times, slots, most_vgpus=4)
+
+
+def tied(seed: int) -> Scenario:
+    """Return a scenario in which most things happen at whole seconds, slots being eight seconds long."""
+    rng = np.random.default_rng([seed, 2])
+    n, i, slots = int(rng.integers(1, 4)), int(rng.integers(1, 4)), int(rng.integers(5, 31))
+    lms = tuple(_tied_lm(rng, k) for k in range(i))
+    between = ~np.eye(n, dtype=np.bool_)
+    cluster = Cluster(
+        name=f"tied-{seed}",
+        nodes=tuple(_node(rng, k, lms, vgpus_per_gpu=2) for k in range(n)),
+        lms=lms,
+        latency_s=rng.choice([0.0, 1.0, 2.0, 8.0], (n, n)) * between,
+        seconds_per_byte=rng.choice([0.0, 0.5, 1.0], (n, n)) * between,
+        slot_s=8.0,
+        deadline_s=float(rng.choice([4, 8, 16, 32, 64, 128])),
+        pending_timeout_s=float(rng.choice([4, 8, 12, 16, 32])),
+    )
+    times = rng.integers(0, slots * 8, int(rng.integers(20, 160))).astype(np.float64)
+    return _scenario(rng, cluster, times, slots, most_vgpus=1)
+
+
+def _between(rng: np.random.Generator, low: float, high: float) -> float:
+    """Draw a number, small ones as likely as large ones."""
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def _node(rng: np.random.Generator, k: int, lms: tuple[LargeModel, ...], vgpus_per_gpu: int) -> Node:
+    """Draw a node on which sometimes all LMs fit and sometimes hardly one."""
+    gpus = int(rng.integers(0, 3))
+    return Node(
+        name=f"node{k}",
+        site="site",
+        cpu_model=str(rng.choice(CPUS)),
+        cpu_cores=int(rng.integers(2, 13)),
+        ram_gb=sum(lm.ram_gb for lm in lms) * float(rng.uniform(0.5, 1.5)),
+        gpu_model=str(rng.choice(GPUS)) if gpus else None,
+        gpus=gpus,
+        vgpus_per_gpu=int(rng.integers(1, vgpus_per_gpu + 1)),
+        vram_gb=sum(lm.vram_gb for lm in lms) * float(rng.uniform(0.5, 1.5)) if gpus else 0.0,
+    )
+
+
+def _ugly_lm(rng: np.random.Generator, k: int, slot_s: float) -> LargeModel:
+    def duration() -> float:
+        return _between(rng, 0.01 * slot_s, 3.0 * slot_s)
+
+    def cpu_profile() -> CpuProfile:
+        slowest, least = _between(rng, 0.005 * slot_s, slot_s), int(rng.integers(1, 4))
+        cores = sorted({least, least + int(rng.integers(0, 3)), least + int(rng.integers(0, 6))})
+        return CpuProfile(tuple((c, slowest * (0.2 + 0.8 * least / c)) for c in cores))
+
+    def gpu_profile() -> GpuProfile:
+        return GpuProfile(_between(rng, 1e-3 * slot_s, 0.1 * slot_s), _between(rng, 5e-3 * slot_s, 0.5 * slot_s))
+
+    return LargeModel(
+        name=f"lm{k}",
+        model="any",
+        modality_in="text",
+        modality_out="text",
+        ram_gb=float(rng.uniform(0.5, 8.0)),
+        vram_gb=float(rng.uniform(0.5, 8.0)),
+        gpu_only=bool(rng.random() < 0.2),
+        host_cores=int(rng.integers(0, 4)),
+        image_gb=1.0,
+        uplink_bytes=_between(rng, 1e3, 1e6),
+        downlink_bytes=_between(rng, 1e3, 1e6),
+        start_cpu_s=duration(),
+        start_gpu_s=duration(),
+        stop_s=duration(),
+        cpu_profiles={name: cpu_profile() for name in CPUS if rng.random() < 0.9},
+        gpu_profiles={name: gpu_profile() for name in GPUS if rng.random() < 0.9},
+    )
+
+
+def _tied_lm(rng: np.random.Generator, k: int) -> LargeModel:
+    def power_of_two() -> float:
+        return float(rng.choice([0.25, 0.5, 1.0, 2.0, 4.0]))
+
+    def duration() -> float:
+        return float(rng.choice([1, 2, 4, 8, 12, 16]))
+
+    return LargeModel(
+        name=f"lm{k}",
+        model="any",
+        modality_in="text",
+        modality_out="text",
+        ram_gb=float(rng.integers(1, 4)),
+        vram_gb=float(rng.integers(1, 4)),
+        gpu_only=False,
+        host_cores=int(rng.integers(0, 2)),
+        image_gb=1.0,
+        uplink_bytes=float(rng.integers(0, 3)),
+        downlink_bytes=float(rng.integers(0, 3)),
+        start_cpu_s=duration(),
+        start_gpu_s=duration(),
+        stop_s=duration(),
+        cpu_profiles={name: CpuProfile(((1, power_of_two()),)) for name in CPUS},
+        # No fixed part, so that a slow-down by two is exact.
+        gpu_profiles={name: GpuProfile(0.0, power_of_two()) for name in GPUS},
+    )
+
+
+def _scenario(
+    rng: np.random.Generator, cluster: Cluster, times: NDArray[np.float64], slots: int, most_vgpus: int
+) -> Scenario:
+    n, i, count = cluster.n_nodes, cluster.n_lms, len(times)
+    arrivals = Arrivals.of(times, rng.integers(0, n, count), rng.integers(0, i, count), rng.integers(0, 9, count))
+    nowhere = float(rng.choice([0.0, 0.05, 0.3]))
+    deployments = _deployments(rng, cluster, slots, most_vgpus)
+    plans = []
+    for t in range(slots):
+        # Mostly to where a deployment of the slot wants the LM, else anywhere.
+        wanted = np.zeros((n, i), dtype=np.bool_)
+        for deployment in deployments[t]:
+            wanted[deployment.node] = [not allocation.is_off for allocation in deployment.allocations]
+        targets = (rng.random((n, n, i)) + wanted * rng.choice([0.0, 0.5, 1.0])).argmax(axis=1)
+        plans.append(RoutingPlan(np.where(rng.random((n, i)) < nowhere, NOWHERE, targets)))
+    return Scenario(cluster, arrivals, plans, deployments, slots)
+
+
+def _deployments(rng: np.random.Generator, cluster: Cluster, slots: int, most_vgpus: int) -> list[list[Deployment]]:
+    """Deployments that change their mind at random, ask too much now and then, and skip slots."""
+    change, deploy = float(rng.choice([0.03, 0.1, 0.2, 0.5])), float(rng.choice([0.4, 0.7, 1.0]))
+    wish = [[_allocation(rng, cluster, n, most_vgpus) for _ in cluster.lms] for n in range(cluster.n_nodes)]
+    deployments = []
+    for _ in range(slots):
+        for n, row in enumerate(wish):
+            for i in np.flatnonzero(rng.random(cluster.n_lms) < change):
+                row[i] = _allocation(rng, cluster, n, most_vgpus)
+        nodes = np.flatnonzero(rng.random(cluster.n_nodes) < deploy)
+        deployments.append([Deployment(int(n), tuple(wish[n])) for n in nodes])
+    return deployments
+
+
+def _allocation(rng: np.random.Generator, cluster: Cluster, n: int, most_vgpus: int) -> Allocation:
+    node, kind = cluster.nodes[n], rng.random()
+    if kind < 0.15:
+        return OFF
+    if kind < 0.17:
+        return Allocation(cores=node.cpu_cores + 1)
+    if kind < 0.19:
+        return Allocation(vgpus=node.vgpus + 1)
+    if kind < 0.6 or not node.vgpus:
+        return Allocation(cores=int(rng.integers(1, max(3, node.cpu_cores // 2))))
+    return Allocation(vgpus=int(rng.integers(1, most_vgpus + 1)))
