@@ -192,17 +192,17 @@ def check_routing(
                 f"The routing plan must have shape {shape}, not {plan.targets.shape}.",
             )
         ]
-    outside = (plan.targets < NOWHERE) | (plan.targets >= cluster.n_nodes)
+    outside: NDArray[np.bool_] = np.asarray((plan.targets < NOWHERE) | (plan.targets >= cluster.n_nodes))
     target = np.where(outside | (plan.targets < 0), 0, plan.targets)
     lms = np.broadcast_to(np.arange(cluster.n_lms), shape)
     routed = ~outside & (plan.targets >= 0)
     at_home = (plan.targets == np.arange(cluster.n_nodes)[:, None]) & local
-    servable = cluster.feasible.any(axis=0)
+    servable = np.asarray(cluster.feasible.any(axis=0))
     wrong_node = routed & ~at_home & ~cluster.feasible[target, lms]
     forgotten = (plan.targets == NOWHERE) & servable[lms]
     bad = np.asarray(outside | wrong_node | forgotten, dtype=np.bool_)
     if roles is not None:
-        bad |= np.asarray(routed & ~roles[target, lms] & roles.any(axis=0)[lms], dtype=np.bool_)
+        bad |= np.asarray(routed & ~roles[target, lms] & np.asarray(roles.any(axis=0))[lms], dtype=np.bool_)
     return [_routing_violation(cluster, plan, int(n), int(i), bool(outside[n, i])) for n, i in np.argwhere(bad)]
 
 

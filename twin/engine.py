@@ -62,69 +62,25 @@ def serve_alone(
             return
         start = max(now, pool_f[place, JOIN])
         due = pool_f[place, ARRIVAL] + deadline
+        finished = False
         if due <= start and due <= t1:
-            end(
-                pod_i,
-                pool_i,
-                pool_f,
-                counters,
-                record_i,
-                record_f,
-                n,
-                i,
-                place,
-                due,
-                False,
-                network,
-                payload,
-                deadline,
-            )
-            continue
-        if start >= t1:
+            stop = due
+        elif start >= t1:
             return
-        finish = start + pool_f[place, REMAINING] * seconds
-        stop = min(finish, due, t1)
-        pool_f[place, INFERENCE] += stop - start
-        pod_f[n, i, BUSY] += stop - start
-        if finish <= stop + TIE:
-            end(
-                pod_i,
-                pool_i,
-                pool_f,
-                counters,
-                record_i,
-                record_f,
-                n,
-                i,
-                place,
-                stop,
-                True,
-                network,
-                payload,
-                deadline,
-            )
-        elif due <= stop:
-            end(
-                pod_i,
-                pool_i,
-                pool_f,
-                counters,
-                record_i,
-                record_f,
-                n,
-                i,
-                place,
-                due,
-                False,
-                network,
-                payload,
-                deadline,
-            )
         else:
-            pool_f[place, REMAINING] -= (t1 - start) / seconds
-            pod_i[n, i, SERVING] = 1
-            return
-        now = stop
+            finish = start + pool_f[place, REMAINING] * seconds
+            stop = min(finish, due, t1)
+            finished = finish <= stop + TIE
+            pool_f[place, INFERENCE] += stop - start
+            pod_f[n, i, BUSY] += stop - start
+            if not finished and stop < due:
+                pool_f[place, REMAINING] -= (t1 - start) / seconds
+                pod_i[n, i, SERVING] = 1
+                return
+        end(
+            pod_i, pool_i, pool_f, counters, record_i, record_f, n, i, place, stop, finished, network, payload, deadline
+        )
+        now = max(now, stop)
 
 
 @compiled
@@ -208,7 +164,8 @@ def serve_sharing(
             pod_f[n, i, BUSY] += passed
             pod_i[n, i, SERVING] = 1
             due = pool_f[place, ARRIVAL] + deadline
-            if left <= TIE:
+            finished = left <= TIE
+            if finished or due <= after:
                 end(
                     pod_i,
                     pool_i,
@@ -220,24 +177,7 @@ def serve_sharing(
                     i,
                     place,
                     after,
-                    True,
-                    network,
-                    payload,
-                    deadline,
-                )
-            elif due <= after:
-                end(
-                    pod_i,
-                    pool_i,
-                    pool_f,
-                    counters,
-                    record_i,
-                    record_f,
-                    n,
-                    i,
-                    place,
-                    due,
-                    False,
+                    finished,
                     network,
                     payload,
                     deadline,

@@ -198,9 +198,11 @@ def live(
     for i in range(lms):
         pod_f[n, i, BUSY] = 0.0
     while True:
-        due = math.inf
+        due, starting = math.inf, False
         for i in range(lms):
-            if pod_i[n, i, PHASE] == TERMINATING:
+            phase = pod_i[n, i, PHASE]
+            starting |= phase == STARTING
+            if phase == TERMINATING:
                 due = min(due, pod_f[n, i, PHASE_END])
             if pod_i[n, i, WANT] == 1:
                 due = min(due, pod_f[n, i, WANT_SINCE] + timeout)
@@ -232,6 +234,7 @@ def live(
         for i in range(lms):
             if pod_i[n, i, WANT] == 1 and pod_f[n, i, WANT_SINCE] + timeout <= due:
                 pod_i[n, i, WANT] = 0
-    for i in range(lms):
-        if pod_i[n, i, PHASE] == STARTING and pod_f[n, i, PHASE_END] <= until:
-            pod_i[n, i, PHASE] = READY
+    if starting:
+        for i in range(lms):
+            if pod_i[n, i, PHASE] == STARTING and pod_f[n, i, PHASE_END] <= until:
+                pod_i[n, i, PHASE] = READY
