@@ -1,0 +1,158 @@
+"""What is kept of a decision and of an epoch: the ledger entry, and the case of P1-11.
+
+All of it is plain data that any store can hold and any reader can check: how a slot went the way it did.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+SCHEMA_VERSION = 1
+"""Version of the stored forms below."""
+
+
+class Role(StrEnum):
+    """Who decides what (P1 section IV)."""
+
+    PLANNER = "planner"
+    SCHEDULER = "scheduler"
+    DEPLOYER = "deployer"
+
+
+class Outcome(StrEnum):
+    """How a decision came about. Counted per role in every report."""
+
+    ACCEPTED = "accepted"
+    """An agent's first answer passed every rule."""
+    REPAIRED = "repaired"
+    """An agent's second answer, given its violations, passed."""
+    FALLBACK = "fallback"
+    """No answer of the agent passed; the configured fallback decided. `reason` says why."""
+    RULE = "rule"
+    """The role is filled by a rule; no model was asked."""
+    REUSED = "reused"
+    """The last plan was kept because telemetry had not moved."""
+
+
+class Reason(StrEnum):
+    """Why an agent's decision fell back."""
+
+    INVALID_JSON = "invalid_json"
+    SCHEMA = "schema"
+    VIOLATION = "violation"
+    TIMEOUT = "timeout"
+    CONNECTION = "connection"
+    RATE_LIMIT = "rate_limit"
+    REFUSAL = "refusal"
+    TRUNCATED = "truncated"
+    REJECTED_BY_SERVER = "rejected_by_server"
+    BREAKER_OPEN = "breaker_open"
+    BUDGET = "budget"
+    DISAPPROVED = "disapproved"
+    INTERNAL = "internal"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One question to a model and what came back."""
+
+    messages: tuple[dict[str, str], ...]
+    """Role and content of each message, as sent."""
+    answer: str | None
+    """Raw text of the answer; None where none came."""
+    violations: tuple[str, ...] = ()
+    """Sentences of the rules that it broke, shape and syntax included."""
+    error: str | None = None
+    """Reason value and detail where no answer came."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One entry of the ledger. Its key is (run, slot, role, node): written once, never decided twice."""
+
+    run: str
+    slot: int
+    role: Role
+    node: str | None
+    """Node name for a deployment, else None."""
+    decided_by: str
+    """'agent:MODEL', 'rule:NAME' or 'fallback:NAME'."""
+    outcome: Outcome
+    decision: dict[str, Any]
+    """The decision in its form with names, as it was applied."""
+    reason: Reason | None = None
+    attempts: tuple[Attempt, ...] = ()
+    normalised: bool = False
+    """True where shares were scaled to sum to one, within the tolerance of the gate."""
+    schema_version: int = SCHEMA_VERSION
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Decision:
+        """Read plain data back. Raises KeyError, TypeError or ValueError where it is not a decision."""
+        attempts = tuple(
+            Attempt(**{**a, "messages": tuple(a["messages"]), "violations": tuple(a["violations"])})
+            for a in data["attempts"]
+        )
+        reason = None if data["reason"] is None else Reason(data["reason"])
+        return cls(
+            **{
+                **data,
+                "role": Role(data["role"]),
+                "outcome": Outcome(data["outcome"]),
+                "reason": reason,
+                "attempts": attempts,
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One episode, h of P1-11: what traffic came, which macro-policy ruled, what came of it."""
+
+    run: str
+    epoch: int
+    testbed: str
+    family: str
+    decided_by: str
+    """Who decided the macro-policy, as in the ledger."""
+    traffic: dict[str, dict[str, float]]
+    """Prompts per slot of each LM at each origin node: {LM: {node: prompts per slot}}."""
+    macro_policy: dict[str, Any]
+    """Form with names."""
+    success_ratio: dict[str, float | None]
+    """rho_i per LM; None where nothing arrived."""
+    mean_latency_s: dict[str, float | None]
+    """Success-only mean per LM; None where nothing succeeded."""
+    global_mean_latency_s: float | None
+    fairness: float
+    """F_norm of P1-8."""
+    latency_norm: float
+    """T_norm of P1-9."""
+    objective: float
+    """J of P1-10."""
+    off_role_ratio: float
+    """Share of requests that were routed to a node without the role."""
+    ended: int
+    """Requests that ended in the epoch, on which the figures rest."""
+    predicted_objective: float | None = None
+    """What the rehearsal expected, where there was one."""
+    extra: dict[str, Any] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Case:
+        """Read plain data back. Raises TypeError where it is not a case."""
+        return cls(**data)
