@@ -4,6 +4,8 @@ import ast
 import os
 import re
 import socket
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from packaging.requirements import Requirement
 HOUSE = Path(__file__).parents[1]
 PROJECT = tomllib.loads((HOUSE / "pyproject.toml").read_text())
 ROOMS = PROJECT["tool"]["importlinter"]["root_packages"]
+HEAVY = "aiohttp kubernetes langchain_core langchain_openai langgraph matplotlib numba numpy pyarrow pymongo scipy"
 LOCKS = ["requirements.lock", "requirements-dev.lock"]
 
 
@@ -42,9 +45,7 @@ def test_the_locks_are_as_young_as_the_requirements() -> None:
         for requirement in map(Requirement, lines):
             version = locked.get(requirement.name.lower())
             assert version, f"{lock} lacks {requirement.name}: run make lock"
-            assert requirement.specifier.contains(version), (
-                f"{lock} is older than {requirement}: run make lock"
-            )
+            assert requirement.specifier.contains(version), f"{lock} is older than {requirement}: run make lock"
 
 
 def test_a_fixed_list_of_rooms_is_packaged() -> None:
@@ -56,6 +57,12 @@ def test_a_fixed_list_of_rooms_is_packaged() -> None:
 def test_every_package_says_why_it_exists(room: str) -> None:
     for module in (HOUSE / room).rglob("__init__.py"):
         assert ast.get_docstring(ast.parse(module.read_text())), module
+
+
+def test_the_command_line_answers_before_anything_heavy_is_imported() -> None:
+    code = "import sys, runtime.cli; print(*sys.modules)"
+    imported = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=HOUSE)
+    assert not set(HEAVY.split()) & set(imported.stdout.split())
 
 
 def test_no_test_can_reach_beyond_loopback() -> None:
