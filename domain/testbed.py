@@ -12,8 +12,6 @@ from domain.telemetry import Records, Snapshot
 class Testbed(Protocol):
     """A cluster that can be watched and told what to do, slot by slot. Whoever decides cannot tell which one it is."""
 
-    __test__ = False  # not a test class, whatever its name says to pytest
-
     @property
     def cluster(self) -> Cluster:
         """What the cluster is."""
