@@ -1,0 +1,90 @@
+"""From the entries of a testbed file to the cluster that the rest of the project computes with."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from domain.cluster import Cluster, Node
+from domain.large_model import CpuProfile, GpuProfile, LargeModel
+from twin.testbeds.schema import LmEntry, NodeEntry, TestbedFile
+
+BITS_PER_BYTE, GIGA = 8.0, 1e9
+
+
+def to_cluster(testbed: TestbedFile) -> Cluster:
+    """Turn a sound testbed into a cluster; index n counts its workers, control nodes stand apart."""
+    return Cluster(
+        name=testbed.name,
+        nodes=tuple(node_of(node) for node in testbed.workers),
+        control_nodes=tuple(node_of(node) for node in testbed.nodes if node.role == "control"),
+        lms=tuple(lm_of(lm) for lm in testbed.lms),
+        slot_s=testbed.slot_s.value,
+        epoch_slots=testbed.epoch_slots,
+        deadline_s=testbed.deadline_s.value,
+        latency_weight=testbed.latency_weight.value,
+        pending_timeout_s=testbed.pending_timeout_s.value,
+        **_network(testbed),
+    )
+
+
+def node_of(node: NodeEntry) -> Node:
+    """Return the node of an entry."""
+    return Node(
+        name=node.name,
+        site=node.site,
+        cpu_model=node.cpu_model,
+        cpu_cores=node.cpu_cores,
+        ram_gb=node.ram_gb.value,
+        gpu_model=node.gpu_model if node.gpus else None,
+        gpus=node.gpus,
+        vgpus_per_gpu=node.vgpus_per_gpu,
+        vram_gb=node.vram_gb.value,
+    )
+
+
+def lm_of(lm: LmEntry) -> LargeModel:
+    """Return the LM of an entry."""
+    return LargeModel(
+        name=lm.name,
+        model=lm.model,
+        modality_in=lm.modality_in,
+        modality_out=lm.modality_out,
+        ram_gb=lm.ram_gb.value,
+        vram_gb=lm.vram_gb.value,
+        gpu_only=lm.gpu_only,
+        host_cores=lm.host_cores,
+        image_gb=lm.image_gb.value,
+        uplink_bytes=lm.uplink_bytes.value,
+        downlink_bytes=lm.downlink_bytes.value,
+        start_cpu_s=lm.start_cpu_s.value,
+        start_gpu_s=lm.start_gpu_s.value,
+        stop_s=lm.stop_s.value,
+        cpu_profiles={
+            model: CpuProfile(tuple((k, seconds.value) for k, seconds in points.items()))
+            for model, points in lm.cpu_profiles.items()
+        },
+        gpu_profiles={
+            model: GpuProfile(speed.fixed_s.value, speed.compute_s.value) for model, speed in lm.gpu_profiles.items()
+        },
+    )
+
+
+def _network(testbed: TestbedFile) -> dict[str, np.ndarray]:
+    """[N, N] latency_s and seconds_per_byte: the links of the sites, then those of the nodes, zero at home."""
+    workers = testbed.workers
+    members = {
+        site: np.array([n for n, node in enumerate(workers) if node.site == site], dtype=np.intp)
+        for site in testbed.sites
+    }
+    index = {node.name: np.array([n], dtype=np.intp) for n, node in enumerate(workers)}
+    latency_s = np.zeros((len(workers), len(workers)))
+    seconds_per_byte = np.zeros_like(latency_s)
+    for link in sorted(testbed.links, key=lambda link: link.nodes is not None):
+        ends = [members[site] for site in link.sites] if link.sites else [index[name] for name in link.nodes or ()]
+        for a, b in [ends] if link.one_way else [ends, ends[::-1]]:
+            latency_s[np.ix_(a, b)] = link.latency_s.value
+            seconds_per_byte[np.ix_(a, b)] = BITS_PER_BYTE / (link.gbit_per_s.value * GIGA)
+    for matrix in (latency_s, seconds_per_byte):
+        np.fill_diagonal(matrix, 0.0)
+        matrix.flags.writeable = False
+    return {"latency_s": latency_s, "seconds_per_byte": seconds_per_byte}

@@ -1,0 +1,214 @@
+"""What a testbed file may hold: the fields, their ranges, and where each number comes from.
+
+A number is written plain (`24`) or with its source (`{value: 3.9, kind: measured, source: zen4}`), so that a reader
+of the file, and of a result that rests on it, can tell a measurement from a guess.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_serializer, model_validator
+
+from domain.large_model import Modality
+from twin.files import FileModel
+
+Kind = Literal["measured", "published", "estimated"]
+FieldSteps = tuple[str | int, ...]
+MOST_NODES = 5000
+"""Nodes in one testbed; the network is kept as two dense N x N tables."""
+
+
+class Quantity(FileModel):
+    """A number and where it comes from; a plain number in the file has neither kind nor source."""
+
+    value: float
+    kind: Kind | None = None
+    source: str | None = None
+    """A sentence, or the name of an entry of the testbed's `sources`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, content: Any) -> Any:
+        return content if isinstance(content, dict) else {"value": content}
+
+    @model_serializer
+    def _short(self) -> int | float | dict[str, Any]:
+        number = int(self.value) if self.value.is_integer() and abs(self.value) < 1e15 else self.value
+        return number if self.kind is None else {"value": number, "kind": self.kind, "source": self.source}
+
+    @model_validator(mode="after")
+    def _whole(self) -> Quantity:
+        if (self.kind is None) != (self.source is None):
+            raise ValueError("must have both 'kind' and 'source', or neither")
+        return self
+
+
+def _number(wanted: str, is_right: Callable[[float], bool]) -> AfterValidator:
+    def check(quantity: Quantity) -> Quantity:
+        if not is_right(quantity.value):
+            raise ValueError(f"must be {wanted}, not {quantity.value:g}")
+        return quantity
+
+    return AfterValidator(check)
+
+
+def _text(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise ValueError(f"must be one line of text, not {text!r}")
+    return text
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[^\W_][\w. -]{0,62}", text):
+        raise ValueError(
+            f"must be 1 to 63 letters, digits, '.', '_', '-' or spaces, the first a letter or digit, not {text!r}"
+        )
+    return text
+
+
+Text = Annotated[str, AfterValidator(_text)]
+Name = Annotated[str, AfterValidator(_name)]
+# Upper bounds far beyond any hardware keep quotients and sums of these finite.
+Positive = Annotated[Quantity, _number("more than 0 and at most 1e12", lambda v: 0 < v <= 1e12)]
+NotNegative = Annotated[Quantity, _number("from 0 to 1e12", lambda v: 0 <= v <= 1e12)]
+Weight = Annotated[Quantity, _number("from 0 to 1", lambda v: 0 <= v <= 1)]
+Bandwidth = Annotated[Quantity, _number("from 1e-6 to 1e6", lambda v: 1e-6 <= v <= 1e6)]
+Points = dict[Annotated[int, Field(ge=1)], Quantity]
+
+
+def _amdahl(points: Points) -> Points:
+    """Seconds by cores, both as they must run: cores up, seconds not."""
+    cores, seconds = 0, math.inf
+    for k, quantity in points.items():
+        if k <= cores:
+            raise ValueError(f"must list its cores in rising order, not {k} after {cores}")
+        if not 0 < quantity.value <= 1e12:
+            raise ValueError(f"must give more than 0 seconds with {k} cores, not {quantity.value:g}")
+        if quantity.value > seconds:
+            raise ValueError(
+                f"must not get slower with more cores, as from {seconds:g} s with {cores} "
+                f"to {quantity.value:g} s with {k}"
+            )
+        cores, seconds = k, quantity.value
+    return points
+
+
+class GpuSpeed(FileModel):
+    """Seconds per prompt on one GPU model: fixed_s + compute_s / share of its time slices."""
+
+    fixed_s: NotNegative
+    compute_s: Positive
+
+
+class NodeEntry(FileModel):
+    """One node. Nodes with role `control` run the control plane and serve no prompts."""
+
+    name: Name
+    role: Literal["worker", "control"] = "worker"
+    site: Name
+    cpu_model: Text
+    cpu_cores: Annotated[int, Field(ge=1, le=1024)]
+    ram_gb: Positive
+    gpu_model: Text | None = None
+    gpus: Annotated[int, Field(ge=0, le=64)] = 0
+    vgpus_per_gpu: Annotated[int, Field(ge=1, le=64)] = 1
+    vram_gb: NotNegative = Quantity(value=0.0)
+    """All GPUs of the node together."""
+    source: Text | None = None
+    """Where the plain numbers of this entry come from."""
+
+
+class LmEntry(FileModel):
+    """One LM."""
+
+    name: Name
+    model: Text
+    modality_in: Modality
+    modality_out: Modality
+    ram_gb: Positive
+    vram_gb: NotNegative
+    gpu_only: bool = False
+    host_cores: Annotated[int, Field(ge=0, le=1024)] = 1
+    image_gb: NotNegative
+    uplink_bytes: NotNegative
+    downlink_bytes: NotNegative
+    start_cpu_s: NotNegative
+    start_gpu_s: NotNegative
+    stop_s: NotNegative
+    cpu_profiles: dict[Text, Annotated[Points, AfterValidator(_amdahl)]] = {}
+    """CPU model to {cores: seconds per prompt}; an empty table says that the LM does not run there."""
+    gpu_profiles: dict[Text, GpuSpeed] = {}
+    source: Text | None = None
+
+
+class LinkEntry(FileModel):
+    """What lies between two sites (the same one twice: within it) or, stronger, between two nodes."""
+
+    sites: tuple[str, str] | None = None
+    nodes: tuple[str, str] | None = None
+    one_way: bool = False
+    """True where it holds only from the first to the second."""
+    latency_s: NotNegative
+    """One way."""
+    gbit_per_s: Bandwidth
+    """What one transfer gets, 1e9 bits a second."""
+
+    @model_validator(mode="after")
+    def _ends(self) -> LinkEntry:
+        if (self.sites is None) == (self.nodes is None):
+            raise ValueError("must have either 'sites' or 'nodes', two names each")
+        return self
+
+
+class TestbedFile(FileModel):
+    """A whole testbed file."""
+
+    name: Name
+    source: Text | None = None
+    sources: dict[Name, Text] = {}
+    """Sources that several numbers share, by a short name."""
+    slot_s: Positive = Quantity(value=30.0)
+    epoch_slots: Annotated[int, Field(ge=1, le=1_000_000)] = 50
+    deadline_s: Positive = Quantity(value=900.0)
+    latency_weight: Weight = Quantity(value=0.5)
+    pending_timeout_s: Positive = Quantity(value=300.0)
+    sites: Annotated[tuple[Name, ...], Field(min_length=1)]
+    links: tuple[LinkEntry, ...] = ()
+    nodes: Annotated[tuple[NodeEntry, ...], Field(min_length=1, max_length=MOST_NODES)]
+    lms: Annotated[tuple[LmEntry, ...], Field(min_length=1, max_length=64)]
+
+    __test__ = False  # pytest: no test class, whatever its name
+
+    @property
+    def workers(self) -> tuple[NodeEntry, ...]:
+        """The nodes that serve prompts, in the order of the file: index n of the cluster."""
+        return tuple(node for node in self.nodes if node.role == "worker")
+
+
+def quantities(testbed: TestbedFile) -> Iterator[tuple[FieldSteps, Quantity]]:
+    """Yield every number of the file that may carry a source, with the way to its field."""
+    for name in ("slot_s", "deadline_s", "latency_weight", "pending_timeout_s"):
+        if name in testbed.model_fields_set:
+            yield (name,), getattr(testbed, name)
+    for name in ("links", "nodes", "lms"):
+        for index, entry in enumerate(getattr(testbed, name)):
+            for field, quantity in _of_entry(entry):
+                yield (name, index, *field), quantity
+
+
+def _of_entry(entry: FileModel) -> Iterator[tuple[FieldSteps, Quantity]]:
+    for name in type(entry).model_fields:
+        value = getattr(entry, name)
+        if isinstance(value, Quantity) and name in entry.model_fields_set:
+            yield (name,), value
+    if isinstance(entry, LmEntry):
+        for model, points in entry.cpu_profiles.items():
+            for cores, seconds in points.items():
+                yield ("cpu_profiles", model, str(cores)), seconds
+        for model, speed in entry.gpu_profiles.items():
+            for field, quantity in _of_entry(speed):
+                yield ("gpu_profiles", model, *field), quantity
