@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from domain.cluster import Cluster
 from domain.decisions import Deployment, MacroPolicy
 from domain.errors import InputError
-from domain.telemetry import Phase, Snapshot
-from policies.standard import Mode, catalogue
+from domain.telemetry import Snapshot
+from policies.standard import Mode, catalogue, is_on
 
 FloatArray = NDArray[np.float64]
 
@@ -35,19 +35,20 @@ def _paper_gpu_weights() -> Mapping[str, float]:
 class LyapunovParameters:
     """Coefficients of P1-15 to P1-19; P1 shares one set among all servers."""
 
-    v: float = 1.0
-    """V of P1-15, the weight of cost against backlog, in prompts. P1 gives no value."""
+    v: float = 3.0
+    """V of P1-15, the weight of cost against backlog, in prompts. P1 gives no value. With cost per prompt in P1-19, an
+    LM whose rate is mu is never switched on, whatever its backlog, once V >= mu / (churn * kappa)."""
     churn: float = 0.08
     """lambda_churn of P1-19. P1: 0.08."""
     kappa: float = 0.76
     """kappa of P1-19, how much a prompt in the backlog adds to the cost of a switch. P1: 0.76."""
     p0: float = 0.1
-    """p_0 of P1-18, the price of a vGPU instance on an idle node. P1 gives no value."""
+    """p_0 of P1-18, the price of an LM on vGPUs of an idle node. P1 gives no value."""
     p1: float = 0.25
     """p_1 of P1-18, what full vGPUs add to the price. P1: 0.25."""
     p2: float = 0.37
     """p_2 of P1-18, what a backlog of nothing but image requests adds to the price. P1: 0.37."""
-    smoothing: float = 0.5
+    smoothing: float = 0.8
     """f(0) of P1-16, with f linear and f(1) = 1. P1 says that f is a linear smoothing function and gives no
     coefficients."""
     cpu_weight: float = 1.0
@@ -57,7 +58,8 @@ class LyapunovParameters:
     text_gpu_weight: float = 1.0
     """alpha_gpu of P1-16 of any other LM that is not in `gpu_weights`. P1 gives 1.0 for its small text LM."""
     gpu_weights: Mapping[str, float] = field(default_factory=_paper_gpu_weights)
-    """alpha_gpu of P1-16 by the LM's `model`. P1: 1.0 for GPT-2 (LM1), 1.2 for GPT-2 large (LM2)."""
+    """alpha_gpu of P1-16 by the LM's `model`: the last part of a path, whatever its capitals and hyphens. P1: 1.0 for
+    GPT-2 (LM1), 1.2 for GPT-2 large (LM2)."""
 
     def __post_init__(self) -> None:
         for f in fields(self):
@@ -74,7 +76,13 @@ class LyapunovParameters:
 
     def gpu_weight(self, model: str, is_image: bool) -> float:
         """Return alpha_gpu of P1-16."""
-        return self.gpu_weights.get(model, self.image_gpu_weight if is_image else self.text_gpu_weight)
+        weights = {_plain(name): weight for name, weight in self.gpu_weights.items()}
+        return weights.get(_plain(model), self.image_gpu_weight if is_image else self.text_gpu_weight)
+
+
+def _plain(model: str) -> str:
+    """Return 'gpt2large' for 'openai-community/gpt2-large' and 'GPT-2 large'."""
+    return "".join(c for c in model.rsplit("/", 1)[-1].lower() if c.isalnum())
 
 
 class LyapunovDeployer:
@@ -121,7 +129,7 @@ class LyapunovDeployer:
         """
         p, backlog = self.parameters, snapshot.backlog_prompts[n].astype(np.float64)
         cpu, memory, gpu = self._headroom(snapshot, n)
-        was_on = (snapshot.phase[n] != Phase.OFF) & (snapshot.phase[n] != Phase.TERMINATING)
+        was_on = is_on(snapshot, n)
         flip = p.churn * (1.0 + p.kappa * backlog)  # P1-19, one LM's term
         switching = np.where(was_on, -flip, flip)  # what having the LM on adds to the cost of having all off
         price = p.p0 + p.p1 * (1.0 - gpu) + p.p2 * self._image_ratio(snapshot, n)  # P1-18

@@ -40,6 +40,17 @@ class Mode(IntEnum):
     GPU = 2
 
 
+_OFF, _CPU, _GPU, _OTHER = int(Mode.OFF), int(Mode.CPU), int(Mode.GPU), -1  # plain numbers compare fast
+_ON = np.array([phase not in (Phase.OFF, Phase.TERMINATING) for phase in Phase])
+_ON.setflags(write=False)
+
+
+def is_on(snapshot: Snapshot, n: int) -> BoolArray:
+    """Return which LMs node n has on, shape [I]: their pods start, run or are Pending; shutting down is off."""
+    on: BoolArray = _ON[snapshot.phase[n]]
+    return on
+
+
 def candidate_nodes(cluster: Cluster, policy: MacroPolicy, i: int) -> IntArray:
     """Return the nodes that LM i may be sent to, in order: those that can run it and have it among their roles.
 
@@ -103,9 +114,10 @@ class Patterns:
 
         A pod that is shutting down counts as off: to have it on again takes a new one.
         """
-        cores, vgpus, phase = snapshot.cores[n], snapshot.vgpus[n], snapshot.phase[n]
-        size = np.where(vgpus == 0, np.where(cores == self.cores, Mode.CPU, -1), np.where(vgpus == 1, Mode.GPU, -1))
-        return np.where((phase == Phase.OFF) | (phase == Phase.TERMINATING), Mode.OFF, size)
+        cores, vgpus = snapshot.cores[n], snapshot.vgpus[n]
+        modes = np.where(vgpus == 0, np.where(cores == self.cores, _CPU, _OTHER), np.where(vgpus == 1, _GPU, _OTHER))
+        modes[~is_on(snapshot, n)] = _OFF
+        return modes
 
     def allowed(self, snapshot: Snapshot, n: int, roles: BoolArray | None = None) -> BoolArray:
         """Return which patterns node n may take now, shape [P].
