@@ -202,7 +202,7 @@ def check_routing(
     forgotten = (plan.targets == NOWHERE) & servable[lms]
     bad = np.asarray(outside | wrong_node | forgotten, dtype=np.bool_)
     if roles is not None:
-        bad |= np.asarray(routed & ~roles[target, lms] & np.asarray(roles.any(axis=0))[lms], dtype=np.bool_)
+        bad |= np.asarray(routed & ~at_home & ~roles[target, lms] & np.asarray(roles.any(axis=0))[lms], dtype=np.bool_)
     return [_routing_violation(cluster, plan, int(n), int(i), bool(outside[n, i])) for n, i in np.argwhere(bad)]
 
 
