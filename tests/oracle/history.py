@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from domain.cluster import Cluster
 from domain.telemetry import Outcome, Phase, Records, Snapshot
-from tests.oracle.model import Place, Pod, Request, Wanted
+from tests.oracle.model import Place, Request, Wanted
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ def observe(
         if seen is not None:
             cell["cores"][n, i], cell["vgpus"][n, i] = seen.allocation.cores, seen.allocation.vgpus
             cell["phase"][n, i] = Phase.PENDING if isinstance(seen, Wanted) else seen.phase
-        if isinstance(seen, Pod) and seen.phase != Phase.READY:
-            left[n, i] = seen.until_s - now
+        if place.pod is not None and place.pod.phase != Phase.READY:
+            left[n, i] = place.pod.until_s - now
     return Snapshot(
         slot=slot,
         time_s=now,

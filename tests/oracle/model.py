@@ -25,11 +25,11 @@ class Rank(IntEnum):
     READY = 6
     JOIN = 7
     DEADLINE = 8
-    BEGIN = 9
-    """After DEADLINE: a pod does not begin what leaves at that moment."""
-    SNAPSHOT = 10
+    SNAPSHOT = 9
     """After all that is due; before the deployments of the slot that begins."""
-    DEPLOYMENT = 11
+    DEPLOYMENT = 10
+    BEGIN = 11
+    """After DEADLINE and DEPLOYMENT: a pod does not begin what leaves, nor anything where it stops, at that moment."""
     ARRIVAL = 12
 
 

@@ -175,25 +175,27 @@ def _scenario(
 def _deployments(rng: np.random.Generator, cluster: Cluster, slots: int, most_vgpus: int) -> list[list[Deployment]]:
     """Deployments that change their mind at random, ask too much now and then, and skip slots."""
     change, deploy = float(rng.choice([0.03, 0.1, 0.2, 0.5])), float(rng.choice([0.4, 0.7, 1.0]))
-    wish = [[_allocation(rng, cluster, n, most_vgpus) for _ in cluster.lms] for n in range(cluster.n_nodes)]
+    n_lms = cluster.n_lms
+    wish = [[_allocation(rng, cluster, n, i, most_vgpus) for i in range(n_lms)] for n in range(cluster.n_nodes)]
     deployments = []
     for _ in range(slots):
         for n, row in enumerate(wish):
-            for i in np.flatnonzero(rng.random(cluster.n_lms) < change):
-                row[i] = _allocation(rng, cluster, n, most_vgpus)
+            for i in np.flatnonzero(rng.random(n_lms) < change):
+                row[i] = _allocation(rng, cluster, n, int(i), most_vgpus)
         nodes = np.flatnonzero(rng.random(cluster.n_nodes) < deploy)
         deployments.append([Deployment(int(n), tuple(wish[n])) for n in nodes])
     return deployments
 
 
-def _allocation(rng: np.random.Generator, cluster: Cluster, n: int, most_vgpus: int) -> Allocation:
+def _allocation(rng: np.random.Generator, cluster: Cluster, n: int, i: int, most_vgpus: int) -> Allocation:
+    """Draw what the LM can run with on the node, alone; now and then more than the node has."""
     node, kind = cluster.nodes[n], rng.random()
     if kind < 0.15:
         return OFF
-    if kind < 0.17:
-        return Allocation(cores=node.cpu_cores + 1)
-    if kind < 0.19:
-        return Allocation(vgpus=node.vgpus + 1)
-    if kind < 0.6 or not node.vgpus:
-        return Allocation(cores=int(rng.integers(1, max(3, node.cpu_cores // 2))))
-    return Allocation(vgpus=int(rng.integers(1, most_vgpus + 1)))
+    cores = node.cpu_cores + 1 if kind < 0.17 else int(rng.integers(1, max(3, node.cpu_cores // 2)))
+    vgpus = node.vgpus + 1 if kind > 0.98 else int(rng.integers(1, most_vgpus + 1))
+    on_gpu = node.vgpus > 0 and np.isfinite(cluster.gpu_seconds(n, i))
+    on_cpu = not cluster.lms[i].gpu_only and np.isfinite(cluster.cpu_seconds(n, i, min(cores, node.cpu_cores)))
+    if on_gpu and (kind > 0.5 or not on_cpu):
+        return Allocation(vgpus=vgpus)
+    return Allocation(cores=cores) if on_cpu else OFF
