@@ -14,6 +14,7 @@ from twin.layout import (
     BUSY,
     CORES,
     HEAD,
+    JOIN,
     OFF_PHASE,
     PHASE,
     PHASE_END,
@@ -44,7 +45,8 @@ def observe(cluster: Cluster, tables: Tables, state: State) -> Snapshot:
     waiting = heads >= 0
     at = heads[waiting]
     oldest = np.zeros(heads.shape)
-    oldest[waiting] = np.maximum(now - state.pool_f[at, ARRIVAL], 0.0)
+    # What is still on its uplink is not in the queue yet.
+    oldest[waiting] = np.where(state.pool_f[at, JOIN] <= now, now - state.pool_f[at, ARRIVAL], 0.0)
     backlog = pod[:, :, PROMPTS].copy()
     left = np.ceil(state.pool_f[at, REMAINING] - TIE).astype(np.int64)
     backlog[waiting] -= state.pool_i[at, BATCH] - left

@@ -79,6 +79,8 @@ class Twin:
         allocation that no pod of the LM could ever run with on that node.
         """
         n = deployment.node
+        if len(deployment.allocations) != self.cluster.n_lms:
+            raise ValueError(f"a deployment needs {self.cluster.n_lms} allocations, one for each LM")
         for i, allocation in enumerate(deployment.allocations):
             c, g = allocation.cores, allocation.vgpus
             if c < 0 or g < 0 or (c and g) or not math.isfinite(self._seconds(n, i, c, g)):
@@ -86,14 +88,15 @@ class Twin:
                     f"{self.cluster.lms[i].name} cannot run on {self.cluster.nodes[n].name} with {c} cores "
                     f"and {g} vGPUs"
                 )
-            self._cores[0, n, i], self._vgpus[0, n, i] = c, g
+        self._cores[0, n] = [allocation.cores for allocation in deployment.allocations]
+        self._vgpus[0, n] = [allocation.vgpus for allocation in deployment.allocations]
         self._decided[0, n] = 1
 
     def _seconds(self, n: int, i: int, cores: int, vgpus: int) -> float:
         if vgpus:
             return float(self._tables.gpu_seconds[n, i, 0])
         if cores:
-            return float(self._tables.cpu_seconds[n, i, min(cores, self._tables.cpu_seconds.shape[2] - 1)])
+            return float(self._tables.cpu_seconds[n, i, min(cores, self.cluster.nodes[n].cpu_cores)])
         return 0.0
 
     def advance(self, arrivals: Arrivals) -> Records:
