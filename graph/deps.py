@@ -1,0 +1,132 @@
+"""What a slot's graph works with: the world, the memory, who fills each role. Made by the runtime, closed over by nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+from domain.ledger import Case, Decision, Role
+from domain.telemetry import Records, Snapshot
+from domain.testbed import Testbed
+from graph.gate import Asker
+from policies.random import RandomDeployer, RandomPlanner, RandomScheduler
+from policies.roles import Deployer, Planner, Scheduler
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Filling(Generic[R]):
+    """Who fills a role: an agent where `asker` is given, the rule elsewhere."""
+
+    name: str
+    """Name of the model or of the rule."""
+    rule: R | None = None
+    asker: Callable[[int, str | None], Asker] | None = None
+    """Slot and node name to a way to ask the agent's model."""
+
+
+@dataclass(frozen=True)
+class Fallbacks:
+    """The rules that decide where an agent's answers do not pass."""
+
+    planner: Planner
+    scheduler: Scheduler
+    deployer: Deployer
+    planner_name: str = "random"
+    scheduler_name: str = "random"
+    deployer_name: str = "random"
+
+    @classmethod
+    def random(cls, testbed: Testbed) -> Fallbacks:
+        """P1's: the random policy in every role."""
+        cluster = testbed.cluster
+        return cls(RandomPlanner(cluster), RandomScheduler(cluster), RandomDeployer(cluster))
+
+
+@dataclass(frozen=True)
+class GateSettings:
+    """How strict and how wide the gate is."""
+
+    tolerance: float = 1e-3
+    """How far shares may miss one and still be scaled instead of refused."""
+    shard_nodes: int = 25
+    """Nodes per deployer task past `shard_above`; each task costs the graph time that grows with their square."""
+    shard_above: int = 200
+    """Up to so many nodes every deployer is a task of its own, which Studio shows one by one."""
+    full_detail_nodes: int = 32
+    """Up to so many nodes the graph's state holds the snapshot node by node and every prompt and answer."""
+    recall_best: int = 3
+    recall_worst: int = 2
+    recall_nearest: int = 3
+
+
+class Recalled(Protocol):
+    """Cases for the planner: the best, the worst as negative precedents, the nearest to the traffic."""
+
+    best: tuple[Case, ...]
+    worst: tuple[Case, ...]
+    nearest: tuple[Case, ...]
+
+
+class Memory(Protocol):
+    """What the graph needs of `memory.store.Memory`."""
+
+    async def put_decision(self, decision: Decision) -> None:
+        """Keep a decision; the first of its key stays."""
+        ...
+
+    async def decisions(self, run: str, slot: int | None = None, role: Role | None = None) -> list[Decision]:
+        """Return decisions in order."""
+        ...
+
+    async def put_case(self, case: Case) -> None:
+        """Keep an episode."""
+        ...
+
+    async def recall(
+        self, testbed: str, traffic: dict[str, dict[str, float]], best: int, worst: int, nearest: int
+    ) -> Any:
+        """Return the cases that the planner should see, a `Recalled`."""
+        ...
+
+    async def put_records(self, run: str, slot: int, records: Records) -> None:
+        """Keep the requests that ended in a slot; writing a slot again changes nothing."""
+        ...
+
+    async def records(self, run: str, first: int, last: int) -> Records:
+        """Return the requests that ended in slots first to last."""
+        ...
+
+
+@dataclass
+class Deps:
+    """Everything that the nodes of one run share."""
+
+    testbed: Testbed
+    memory: Memory
+    run: str
+    """Name of the run: key of its ledger, its cases and its thread."""
+    family: str
+    seed: int
+    scheduler: Filling[Scheduler]
+    deployer: Filling[Deployer]
+    fallbacks: Fallbacks
+    planner: Filling[Planner] | None = None
+    """None: every node may host what it can run, for the whole run."""
+    local: bool = False
+    """True where requests stay at their origin, whatever it can run (P1's LL)."""
+    gate: GateSettings = field(default_factory=GateSettings)
+    baseline: dict[str, float] | None = None
+    """Figures of the random policy (P1 section IV-A): mean latency in seconds, F_norm, J."""
+    decided: dict[tuple[int, Role, str | None], Decision] = field(default_factory=dict)
+    """Decisions of a slot that an earlier process made and did not live to finish: taken over, never made again."""
+    seen: Snapshot | None = None
+    """The last snapshot, so that a slot's deciders all see the same one."""
+
+    async def snapshot(self, slot: int) -> Snapshot:
+        """Return the snapshot that slot `slot` is decided on."""
+        if self.seen is None or self.seen.slot != slot:
+            self.seen = await self.testbed.observe()
+        return self.seen

@@ -1,0 +1,179 @@
+"""The gate that every decision passes: propose, check, one repair, fallback. No decision reaches the world beside it.
+
+A decision kind is four things: a schema, a prompt, a list of rules and a fallback; `Kind` holds them, and a fifth agent
+means a fifth kind and nothing else. The steps below work on a `Draft`, which is plain data, so that the graph can show
+and checkpoint it between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Generic, TypeVar
+
+from domain.constraints import Violation
+from domain.ledger import Attempt, Decision, Outcome, Reason, Role
+from graph.answers import AnswerError
+
+T = TypeVar("T")
+Message = dict[str, str]
+Asker = Callable[[Sequence[Message], Mapping[str, Any], int], Awaitable[Attempt]]
+"""Ask a model: messages, JSON schema and the number of the attempt (0, 1). It never raises for trouble with a model."""
+
+
+@dataclass(frozen=True)
+class Kind(Generic[T]):
+    """What makes a decision of one role (and, for a deployment, one node)."""
+
+    role: Role
+    node: str | None
+    schema: Callable[[], dict[str, Any]]
+    """JSON schema of an answer, for decoders that can be held to one."""
+    messages: Callable[[], list[Message]]
+    """The prompt."""
+    repair: Callable[[list[Message], str, list[str]], list[Message]]
+    """Prompt, answer and the sentences of its violations to the prompt of the second attempt."""
+    parse: Callable[[str], tuple[T, bool]]
+    """Answer to decision, and whether its shares had to be scaled; raises AnswerError."""
+    rules: Callable[[T], list[Violation]]
+    """What the decision breaks."""
+    fallback: Callable[[], T]
+    """Decide without a model."""
+    fallback_name: str
+    to_json: Callable[[T], dict[str, Any]]
+    from_json: Callable[[dict[str, Any]], T]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A decision on its way through the gate."""
+
+    attempts: tuple[Attempt, ...] = ()
+    decision: dict[str, Any] | None = None
+    """Form with names, once something passed."""
+    outcome: Outcome | None = None
+    decided_by: str = ""
+    reason: Reason | None = None
+    normalised: bool = False
+
+    @property
+    def settled(self) -> bool:
+        """True once there is a decision."""
+        return self.decision is not None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for the graph's state."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Draft:
+        """Read plain data back."""
+        return cls(
+            attempts=tuple(
+                Attempt(**{**a, "messages": tuple(a["messages"]), "violations": tuple(a["violations"])})
+                for a in data["attempts"]
+            ),
+            decision=data["decision"],
+            outcome=None if data["outcome"] is None else Outcome(data["outcome"]),
+            decided_by=data["decided_by"],
+            reason=None if data["reason"] is None else Reason(data["reason"]),
+            normalised=data["normalised"],
+        )
+
+    def entry(self, run: str, slot: int, kind: Kind[Any]) -> Decision:
+        """The ledger's entry. Raises ValueError for a draft that is not settled."""
+        if self.decision is None or self.outcome is None:
+            raise ValueError(f"the {kind.role} of slot {slot} has not been decided")
+        return Decision(
+            run=run,
+            slot=slot,
+            role=kind.role,
+            node=kind.node,
+            decided_by=self.decided_by,
+            outcome=self.outcome,
+            decision=self.decision,
+            reason=self.reason,
+            attempts=self.attempts,
+            normalised=self.normalised,
+        )
+
+
+def settled_by_rule(kind: Kind[T], decision: T, name: str) -> Draft:
+    """Settle with a rule's decision. It is checked like any other; a rule that breaks one falls back and says so."""
+    broken = kind.rules(decision)
+    if broken:
+        attempt = Attempt(messages=(), answer=None, violations=tuple(map(str, broken)))
+        return fall_back(kind, Draft(attempts=(attempt,), reason=Reason.VIOLATION))
+    return Draft(decision=kind.to_json(decision), outcome=Outcome.RULE, decided_by=f"rule:{name}")
+
+
+async def propose(kind: Kind[T], ask: Asker) -> Draft:
+    """Ask the model for the first time."""
+    return Draft(attempts=(await ask(kind.messages(), kind.schema(), 0),))
+
+
+def check(kind: Kind[T], draft: Draft, model: str) -> Draft:
+    """Parse the last answer and hold it against every rule; settle the draft where nothing is broken."""
+    last = draft.attempts[-1]
+    if last.answer is None:
+        return replace(draft, reason=_reason_of(last))
+    try:
+        decision, normalised = kind.parse(last.answer)
+    except AnswerError as error:
+        return _broken(draft, list(error.violations), error.reason)
+    broken = kind.rules(decision)
+    if broken:
+        return _broken(draft, [str(violation) for violation in broken], Reason.VIOLATION)
+    return replace(
+        draft,
+        decision=kind.to_json(decision),
+        outcome=Outcome.ACCEPTED if len(draft.attempts) == 1 else Outcome.REPAIRED,
+        decided_by=f"agent:{model}",
+        reason=None,
+        normalised=normalised,
+    )
+
+
+def can_repair(draft: Draft) -> bool:
+    """True where the model answered once and broke rules; trouble with the server is not repaired by asking again."""
+    return not draft.settled and len(draft.attempts) == 1 and draft.attempts[0].answer is not None
+
+
+async def repair(kind: Kind[T], draft: Draft, ask: Asker) -> Draft:
+    """Ask once more, showing the model what its answer broke."""
+    first = draft.attempts[0]
+    messages = kind.repair(list(first.messages), first.answer or "", list(first.violations))
+    return replace(draft, attempts=(*draft.attempts, await ask(messages, kind.schema(), 1)))
+
+
+def fall_back(kind: Kind[T], draft: Draft) -> Draft:
+    """Settle with the fallback. Raises ValueError where even that breaks a rule: then nothing must reach the world."""
+    decision = kind.fallback()
+    broken = kind.rules(decision)
+    if broken:
+        raise ValueError(f"the fallback {kind.fallback_name} of the {kind.role} breaks a rule: {broken[0]}")
+    return replace(
+        draft,
+        decision=kind.to_json(decision),
+        outcome=Outcome.FALLBACK,
+        decided_by=f"fallback:{kind.fallback_name}",
+        reason=draft.reason or Reason.INTERNAL,
+    )
+
+
+async def decide(kind: Kind[T], ask: Asker, model: str) -> Draft:
+    """Take a decision through the whole gate in one go, as each deployer does."""
+    draft = check(kind, await propose(kind, ask), model)
+    if can_repair(draft):
+        draft = check(kind, await repair(kind, draft, ask), model)
+    return draft if draft.settled else fall_back(kind, draft)
+
+
+def _broken(draft: Draft, sentences: list[str], reason: Reason) -> Draft:
+    marked = replace(draft.attempts[-1], violations=tuple(sentences))
+    return replace(draft, attempts=(*draft.attempts[:-1], marked), reason=reason)
+
+
+def _reason_of(attempt: Attempt) -> Reason:
+    name = (attempt.error or "").partition(":")[0]
+    return Reason(name) if name in set(Reason) else Reason.INTERNAL

@@ -1,0 +1,69 @@
+"""What a slot's graph carries from node to node, what its checkpoint keeps, and what Studio shows: plain data only."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from typing_extensions import TypedDict
+
+
+def collect(old: list[dict[str, Any]], new: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
+    """Append to the slot's list; None starts a new slot."""
+    return [] if new is None else [*old, *new]
+
+
+class SlotInput(TypedDict):
+    """What starts a slot."""
+
+    slot: int
+
+
+class SlotState(SlotInput):
+    """What nodes read. The macro-policy and the traffic live on from slot to slot of a thread."""
+
+    snapshot: dict[str, Any]
+    """The cluster in words and numbers, as the deciders saw it."""
+    macro_policy: dict[str, Any] | None
+    """In force, form with names; None where no planner works."""
+    macro_epoch: int
+    """Epoch that the macro-policy was made for; -1 before the first."""
+    traffic: list[list[int]]
+    """[N][I] prompts that have arrived in the epoch so far."""
+    plan_draft: dict[str, Any]
+    """The macro-policy on its way through the gate."""
+    routing_draft: dict[str, Any]
+    """The routing plan on its way through the gate."""
+    routing: dict[str, Any]
+    """The routing plan in force, form with names."""
+    decisions: Annotated[list[dict[str, Any]], collect]
+    """The slot's decisions: who decided, how it came about, and, on small clusters, every prompt and answer."""
+    deployments: Annotated[list[dict[str, Any]], collect]
+    """The slot's deployments, one per node that got one."""
+    outcome: dict[str, Any]
+    """What the slot came to."""
+    completed: int
+    """The last slot that passed; -1 before the first."""
+
+
+class SlotUpdate(TypedDict, total=False):
+    """What nodes return."""
+
+    snapshot: dict[str, Any]
+    macro_policy: dict[str, Any] | None
+    macro_epoch: int
+    traffic: list[list[int]]
+    plan_draft: dict[str, Any]
+    routing_draft: dict[str, Any]
+    routing: dict[str, Any]
+    decisions: list[dict[str, Any]] | None
+    deployments: list[dict[str, Any]] | None
+    outcome: dict[str, Any]
+    completed: int
+
+
+class DeployerTask(TypedDict):
+    """What one Send carries: the nodes that one deployer task decides for, one after the other at the same time."""
+
+    slot: int
+    nodes: list[int]
+    macro_policy: dict[str, Any] | None
