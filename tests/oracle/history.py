@@ -23,6 +23,8 @@ class History:
     """[slots + 1]; number t is the one before the deployments of slot t."""
     waiting: list[int]
     """[slots + 1] requests that arrived and have not ended."""
+    spanning: int = 0
+    """Pods that were given vGPUs of more than one GPU."""
 
 
 def row(r: Request, outcome: Outcome, uplink_s: float, queue_s: float, downlink_s: float) -> tuple[float, ...]:

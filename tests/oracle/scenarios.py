@@ -36,16 +36,18 @@ def ugly(seed: int) -> Scenario:
     rng = np.random.default_rng([seed, 1])
     slot_s = float(rng.uniform(5.0, 40.0))
     n, i, slots = int(rng.integers(1, 5)), int(rng.integers(1, 5)), int(rng.integers(5, 31))
-    lms = tuple(_ugly_lm(rng, k, slot_s) for k in range(i))
+    longest_s = slot_s * float(rng.choice([0.1, 1.0, 3.0]))
+    lms = tuple(_ugly_lm(rng, k, slot_s, longest_s) for k in range(i))
     between = ~np.eye(n, dtype=np.bool_)
+    slowest_s = float(rng.choice([0.01, 1.0, slot_s, 3.0 * slot_s]))
     cluster = Cluster(
         name=f"ugly-{seed}",
         nodes=tuple(_node(rng, k, lms, vgpus_per_gpu=4) for k in range(n)),
         lms=lms,
-        latency_s=np.exp(rng.uniform(np.log(1e-3), np.log(5.0), (n, n))) * between,
-        seconds_per_byte=np.exp(rng.uniform(np.log(1e-9), np.log(1e-5), (n, n))) * between,
+        latency_s=np.exp(rng.uniform(np.log(1e-3), np.log(slowest_s), (n, n))) * between,
+        seconds_per_byte=np.exp(rng.uniform(np.log(1e-9), np.log(1e-6 * slowest_s), (n, n))) * between,
         slot_s=slot_s,
-        deadline_s=_between(rng, 0.3 * slot_s, 12.0 * slot_s),
+        deadline_s=_between(rng, 0.5 * slot_s, 15.0 * slot_s),
         pending_timeout_s=_between(rng, 0.2 * slot_s, 6.0 * slot_s),
     )
     count = int(rng.integers(20, 160))
@@ -85,21 +87,21 @@ def _node(rng: np.random.Generator, k: int, lms: tuple[LargeModel, ...], vgpus_p
         name=f"node{k}",
         site="site",
         cpu_model=str(rng.choice(CPUS)),
-        cpu_cores=int(rng.integers(2, 13)),
-        ram_gb=sum(lm.ram_gb for lm in lms) * float(rng.uniform(0.5, 1.5)),
+        cpu_cores=int(rng.integers(2, 17)),
+        ram_gb=sum(lm.ram_gb for lm in lms) * float(rng.uniform(0.6, 1.8)),
         gpu_model=str(rng.choice(GPUS)) if gpus else None,
         gpus=gpus,
         vgpus_per_gpu=int(rng.integers(1, vgpus_per_gpu + 1)),
-        vram_gb=sum(lm.vram_gb for lm in lms) * float(rng.uniform(0.5, 1.5)) if gpus else 0.0,
+        vram_gb=sum(lm.vram_gb for lm in lms) * float(rng.uniform(0.6, 1.8)) if gpus else 0.0,
     )
 
 
-def _ugly_lm(rng: np.random.Generator, k: int, slot_s: float) -> LargeModel:
+def _ugly_lm(rng: np.random.Generator, k: int, slot_s: float, longest_s: float) -> LargeModel:
     def duration() -> float:
-        return _between(rng, 0.01 * slot_s, 3.0 * slot_s)
+        return _between(rng, 0.01 * slot_s, longest_s)
 
     def cpu_profile() -> CpuProfile:
-        slowest, least = _between(rng, 0.005 * slot_s, slot_s), int(rng.integers(1, 4))
+        slowest, least = _between(rng, 0.01 * slot_s, slot_s), int(rng.integers(1, 3))
         cores = sorted({least, least + int(rng.integers(0, 3)), least + int(rng.integers(0, 6))})
         return CpuProfile(tuple((c, slowest * (0.2 + 0.8 * least / c)) for c in cores))
 
@@ -113,16 +115,16 @@ def _ugly_lm(rng: np.random.Generator, k: int, slot_s: float) -> LargeModel:
         modality_out="text",
         ram_gb=float(rng.uniform(0.5, 8.0)),
         vram_gb=float(rng.uniform(0.5, 8.0)),
-        gpu_only=bool(rng.random() < 0.2),
+        gpu_only=bool(rng.random() < 0.1),
         host_cores=int(rng.integers(0, 4)),
         image_gb=1.0,
-        uplink_bytes=_between(rng, 1e3, 1e6),
-        downlink_bytes=_between(rng, 1e3, 1e6),
+        uplink_bytes=_between(rng, 1e4, 5e5),
+        downlink_bytes=_between(rng, 1e4, 5e5),
         start_cpu_s=duration(),
         start_gpu_s=duration(),
         stop_s=duration(),
-        cpu_profiles={name: cpu_profile() for name in CPUS if rng.random() < 0.9},
-        gpu_profiles={name: gpu_profile() for name in GPUS if rng.random() < 0.9},
+        cpu_profiles={name: cpu_profile() for name in CPUS if rng.random() < 0.95},
+        gpu_profiles={name: gpu_profile() for name in GPUS if rng.random() < 0.95},
     )
 
 
@@ -174,7 +176,7 @@ def _scenario(
 
 def _deployments(rng: np.random.Generator, cluster: Cluster, slots: int, most_vgpus: int) -> list[list[Deployment]]:
     """Deployments that change their mind at random, ask too much now and then, and skip slots."""
-    change, deploy = float(rng.choice([0.03, 0.1, 0.2, 0.5])), float(rng.choice([0.4, 0.7, 1.0]))
+    change, deploy = float(rng.choice([0.1, 0.2, 0.4])), float(rng.choice([0.5, 1.0]))
     n_lms = cluster.n_lms
     wish = [[_allocation(rng, cluster, n, i, most_vgpus) for i in range(n_lms)] for n in range(cluster.n_nodes)]
     deployments = []
@@ -190,10 +192,10 @@ def _deployments(rng: np.random.Generator, cluster: Cluster, slots: int, most_vg
 def _allocation(rng: np.random.Generator, cluster: Cluster, n: int, i: int, most_vgpus: int) -> Allocation:
     """Draw what the LM can run with on the node, alone; now and then more than the node has."""
     node, kind = cluster.nodes[n], rng.random()
-    if kind < 0.15:
+    if kind < 0.1:
         return OFF
-    cores = node.cpu_cores + 1 if kind < 0.17 else int(rng.integers(1, max(3, node.cpu_cores // 2)))
-    vgpus = node.vgpus + 1 if kind > 0.98 else int(rng.integers(1, most_vgpus + 1))
+    cores = node.cpu_cores + 1 if kind < 0.11 else int(rng.integers(1, max(4, node.cpu_cores // 2)))
+    vgpus = node.vgpus + 1 if kind > 0.99 else int(rng.integers(1, most_vgpus + 1))
     on_gpu = node.vgpus > 0 and np.isfinite(cluster.gpu_seconds(n, i))
     on_cpu = not cluster.lms[i].gpu_only and np.isfinite(cluster.cpu_seconds(n, i, min(cores, node.cpu_cores)))
     if on_gpu and (kind > 0.5 or not on_cpu):

@@ -56,6 +56,7 @@ class Simulation:
         self.rows: list[list[tuple[float, ...]]] = [[] for _ in range(slots)]
         self.snapshots: list[Snapshot] = []
         self.waiting: list[int] = []
+        self.spanning = 0
 
     def run(self) -> History:
         """Simulate all the slots."""
@@ -63,7 +64,8 @@ class Simulation:
             self.env.process(self._node(n))
         self.env.process(self._users())
         self.env.run(until=self.env.process(self._clock()))
-        return History([to_records(rows) for rows in self.rows], self.snapshots, self.waiting)
+        records = [to_records(rows) for rows in self.rows]
+        return History(records, self.snapshots, self.waiting, self.spanning)
 
     def _at(self, time_s: float, rank: Rank) -> Moment:
         return Moment(self.env, time_s, rank)
@@ -265,6 +267,7 @@ class Simulation:
                 ready_s = self.env.now + (lm.start_gpu_s if allocation.vgpus else lm.start_cpu_s)
                 pod = Pod(allocation, self._choose_gpus(n, allocation.vgpus), Phase.STARTING, ready_s)
                 place.pod, place.wanted = pod, None
+                self.spanning += len(pod.on_gpu) > 1
                 pod.process = self.env.process(self._pod(place, pod))
 
     def _choose_gpus(self, n: int, vgpus: int) -> Counter[int]:
