@@ -202,6 +202,16 @@ def test_moving_from_the_cpu_to_a_vgpu_costs_no_churn() -> None:
     assert choose(LyapunovDeployer(cluster, huge), cluster, snapshot) == (Allocation(vgpus=1),)
 
 
+def test_a_lone_small_lm_with_a_steady_backlog_changes_sides_in_every_slot() -> None:
+    """Headroom in P1-16 is what is free, so what the LM holds itself speaks against where it is."""
+    cluster = cluster_of(SMALL)
+    steady = {"phase": [Phase.READY], "backlog_prompts": [20], "backlog_requests": [5], "free_ram_gb": 21.0}
+    on_cpu = snapshot_of(cluster, **steady, cores=[16], free_cores=0)
+    on_gpu = snapshot_of(cluster, **steady, vgpus=[1], free_cores=15, free_vgpus=1)
+    assert choose(LyapunovDeployer(cluster), cluster, on_cpu) == (Allocation(vgpus=1),)
+    assert choose(LyapunovDeployer(cluster), cluster, on_gpu) == (Allocation(cores=16),)
+
+
 @pytest.mark.parametrize(("v", "on"), [(16.0, True), (17.0, False)])
 def test_from_a_certain_v_on_no_backlog_turns_an_lm_on(v: float, on: bool) -> None:
     """The cost of a switch grows with the backlog too: V below 1 / (0.08 * 0.76) = 16.4 on an empty CPU node."""

@@ -161,8 +161,7 @@ def test_every_routing_plan_of_a_rule_is_sound(name: str, seed: int) -> None:
     scheduler = SCHEDULERS[name](cluster)
     for policy in policies:
         plan = scheduler.schedule(snapshot, policy, generator(seed, SCHEDULER, snapshot.slot))
-        local = name == "local"
-        assert not check_routing(cluster, plan, None if local else policy.roles, local=local)
+        assert not check_routing(cluster, plan, policy.roles, local=name == "local")
 
 
 @pytest.mark.parametrize("seed", SITUATIONS)
@@ -271,7 +270,7 @@ def test_a_family_that_is_stopped_and_started_again_goes_on_as_if_it_never_was(c
         for slot in range(first, last):
             snapshot = twin.observe()
             plan = family.scheduler.schedule(snapshot, policy, generator(3, SCHEDULER, slot))
-            assert not check_routing(cluster, plan, None if family.local else policy.roles, local=family.local)
+            assert not check_routing(cluster, plan, policy.roles, local=family.local)
             twin.route(plan)
             for n in range(cluster.n_nodes):
                 deployment = family.deployer.deploy(snapshot, n, policy, generator(3, DEPLOYER, slot, n))
