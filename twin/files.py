@@ -53,12 +53,16 @@ class Document:
             return model.model_validate_json(json.dumps(self.data), strict=True)
         except ValidationError as error:
             details = error.errors()
+        # An unknown field tells more than one missing beside it, an entry more than the list that it is in.
         misspelt = {d["loc"][:-1] for d in details if d["type"] == "extra_forbidden"}
-        found = [
-            self._translate(model, d)
+        around = {d["loc"][:depth] for d in details for depth in range(len(d["loc"]))}
+        telling = [
+            d
             for d in details
-            if d["type"] != "missing" or d["loc"][:-1] not in misspelt  # the unknown field tells more
+            if not (d["type"] == "missing" and d["loc"][:-1] in misspelt)
+            and not (d["type"] == "too_short" and d["loc"] in around)
         ]
+        found = [self._translate(model, d) for d in telling]
         raise min(found, key=lambda pair: pair[0])[1]
 
     def line(self, field: FieldPath) -> int:

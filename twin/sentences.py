@@ -71,7 +71,8 @@ def what_is_right(details: ErrorDetails) -> str:
         return str(details["ctx"]["error"])
     if kind in ("too_short", "too_long"):
         word, limit = ("least", "min_length") if kind == "too_short" else ("most", "max_length")
-        return f"must have at {word} {details['ctx'][limit]} items, not {details['ctx']['actual_length']}"
+        bound, length = details["ctx"][limit], details["ctx"]["actual_length"]
+        return f"must have at {word} {bound} {'entry' if bound == 1 else 'entries'}, not {length}"
     if kind in _EXPECTED:
         message = f"must be {_EXPECTED[kind]}"
     elif message.startswith("Input should "):
