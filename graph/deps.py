@@ -1,4 +1,4 @@
-"""What a slot's graph works with: the world, the memory, who fills each role. Made by the runtime, closed over by nodes."""
+"""What a slot's graph works with: the world, the memory, who fills each role. The runtime makes it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from domain.ledger import Case, Decision, Role
-from domain.telemetry import Records, Snapshot
+from domain.telemetry import EpochTelemetry, Records, Snapshot
 from domain.testbed import Testbed
 from graph.gate import Asker
 from policies.random import RandomDeployer, RandomPlanner, RandomScheduler
@@ -122,6 +122,10 @@ class Deps:
     """Figures of the random policy (P1 section IV-A): mean latency in seconds, F_norm, J."""
     decided: dict[tuple[int, Role, str | None], Decision] = field(default_factory=dict)
     """Decisions of a slot that an earlier process made and did not live to finish: taken over, never made again."""
+    history: list[EpochTelemetry] = field(default_factory=list)
+    """Telemetry of the run's epochs so far, for planners that are rules."""
+    last_case: Case | None = None
+    """The run's last episode, which the planner is told first."""
     seen: Snapshot | None = None
     """The last snapshot, so that a slot's deciders all see the same one."""
 

@@ -80,15 +80,19 @@ class Draft:
             normalised=data["normalised"],
         )
 
-    def entry(self, run: str, slot: int, kind: Kind[Any]) -> Decision:
+    def kept(self, in_force: dict[str, Any]) -> Draft:
+        """Settle with what is in force already."""
+        return replace(self, decision=in_force, outcome=Outcome.FALLBACK, decided_by="fallback:previous")
+
+    def entry(self, run: str, slot: int, role: Role, node: str | None) -> Decision:
         """The ledger's entry. Raises ValueError for a draft that is not settled."""
         if self.decision is None or self.outcome is None:
-            raise ValueError(f"the {kind.role} of slot {slot} has not been decided")
+            raise ValueError(f"the {role} of slot {slot} has not been decided")
         return Decision(
             run=run,
             slot=slot,
-            role=kind.role,
-            node=kind.node,
+            role=role,
+            node=node,
             decided_by=self.decided_by,
             outcome=self.outcome,
             decision=self.decision,

@@ -1,4 +1,4 @@
-"""The three decision kinds of P1: the macro-policy of an epoch, the routing plan of a slot, the deployment of a node."""
+"""The three decision kinds of P1: macro-policy of an epoch, routing plan of a slot, deployment of a node."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from prompts.deployer import deployer_messages
+from prompts.planner import planner_messages
+from prompts.repair import repair_messages
+from prompts.scheduler import scheduler_messages
 
 from domain.cluster import Cluster
 from domain.constraints import Violation, check_deployment, check_macro_policy, check_routing
@@ -16,10 +20,6 @@ from graph import answers
 from graph.deps import Deps, Recalled
 from graph.gate import Kind
 from policies.roles import DEPLOYER, PLANNER, SCHEDULER, generator
-from prompts.deployer import deployer_messages
-from prompts.planner import planner_messages
-from prompts.repair import repair_messages
-from prompts.scheduler import scheduler_messages
 
 FALLBACK = 9
 """Key of the fallbacks' streams of random numbers, beside those of `policies.roles`."""

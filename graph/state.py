@@ -29,6 +29,8 @@ class SlotState(SlotInput):
     """Epoch that the macro-policy was made for; -1 before the first."""
     traffic: list[list[int]]
     """[N][I] prompts that have arrived in the epoch so far."""
+    last_traffic: list[list[int]]
+    """[N][I] prompts of the last whole epoch; empty before the first has passed."""
     plan_draft: dict[str, Any]
     """The macro-policy on its way through the gate."""
     routing_draft: dict[str, Any]
@@ -52,6 +54,7 @@ class SlotUpdate(TypedDict, total=False):
     macro_policy: dict[str, Any] | None
     macro_epoch: int
     traffic: list[list[int]]
+    last_traffic: list[list[int]]
     plan_draft: dict[str, Any]
     routing_draft: dict[str, Any]
     routing: dict[str, Any]

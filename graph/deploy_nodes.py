@@ -1,0 +1,77 @@
+"""Nodes of the deployers: one task per node, or per shard of nodes, and the act that carries decisions out."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from langgraph.types import Send
+
+from domain.ledger import Outcome, Role
+from domain.telemetry import Snapshot
+from graph.deps import Deps
+from graph.gate import Draft, decide, settled_by_rule
+from graph.kinds import deployment_kind, deployment_of, macro_policy_of
+from graph.ledger import Ledger, draft_of
+from graph.state import DeployerTask, SlotState, SlotUpdate
+from policies.roles import DEPLOYER, generator
+
+
+class DeployNodes:
+    """The deployers' nodes of one run."""
+
+    def __init__(self, deps: Deps, ledger: Ledger) -> None:
+        """Close over what the nodes share."""
+        self._deps = deps
+        self._ledger = ledger
+
+    def fan_out(self, state: SlotState) -> list[Send]:
+        """One task per node; shards past the size where tasks cost more than they show."""
+        gate, count = self._deps.gate, self._deps.testbed.cluster.n_nodes
+        size = 1 if count <= gate.shard_above else gate.shard_nodes
+        macro = state.get("macro_policy")
+        tasks = [
+            DeployerTask(slot=state["slot"], nodes=list(range(n, min(n + size, count))), macro_policy=macro)
+            for n in range(0, count, size)
+        ]
+        return [Send("deployer", task) for task in tasks]
+
+    async def deployer(self, state: DeployerTask) -> SlotUpdate:
+        """Decide for the nodes of the task; a node whose agent fails costs the others nothing."""
+        snapshot = await self._deps.snapshot(state["slot"])
+        done = await asyncio.gather(*(self._deploy(snapshot, n, state["macro_policy"]) for n in state["nodes"]))
+        return {
+            "decisions": [line for line, _ in done],
+            "deployments": [{"node": n, "allocations": d} for n, (_, d) in zip(state["nodes"], done, strict=True)],
+        }
+
+    async def _deploy(
+        self, snapshot: Snapshot, n: int, macro: dict[str, Any] | None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        deps, filling = self._deps, self._deps.deployer
+        cluster, slot = deps.testbed.cluster, snapshot.slot
+        name = cluster.nodes[n].name
+        known = deps.decided.get((slot, Role.DEPLOYER, name))
+        if known is not None:
+            draft = draft_of(known)
+        else:
+            kind = deployment_kind(deps, snapshot, n, macro)
+            if filling.asker is not None:
+                draft = await decide(kind, filling.asker(slot, name), filling.name)
+            elif filling.rule is not None:
+                rng = generator(deps.seed, DEPLOYER, slot, n)
+                decision = filling.rule.deploy(snapshot, n, macro_policy_of(cluster, macro), rng)
+                if decision is None:  # the node could not be read: it stays as it is
+                    draft = Draft(decision={}, outcome=Outcome.RULE, decided_by=f"rule:{filling.name}")
+                else:
+                    draft = settled_by_rule(kind, decision, filling.name)
+        line = await self._ledger.keep(slot, Role.DEPLOYER, name, draft)
+        return line, draft.decision or {}
+
+    async def act(self, state: SlotState) -> SlotUpdate:
+        """Hand the checked deployments to the testbed; a node without one stays as it is."""
+        cluster = self._deps.testbed.cluster
+        for entry in state["deployments"]:
+            if entry["allocations"]:
+                await self._deps.testbed.deploy(deployment_of(cluster, entry["node"], entry["allocations"]))
+        return {}

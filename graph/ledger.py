@@ -1,0 +1,53 @@
+"""The ledger's side of the graph: every decision is kept the moment it is made, so that nothing is decided twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from domain.ledger import Decision, Role
+from graph.deps import Deps
+from graph.gate import Draft
+
+
+class Ledger:
+    """Writes a run's decisions to memory and says them again in the graph's state."""
+
+    def __init__(self, deps: Deps) -> None:
+        """Use the memory of `deps`."""
+        self._deps = deps
+        self._detailed = deps.testbed.cluster.n_nodes <= deps.gate.full_detail_nodes
+
+    async def keep(self, slot: int, role: Role, node: str | None, draft: Draft) -> dict[str, Any]:
+        """Write a settled draft, unless an earlier process wrote it; return its line for the state."""
+        entry = draft.entry(self._deps.run, slot, role, node)
+        if (slot, role, node) not in self._deps.decided:
+            await self._deps.memory.put_decision(entry)
+        return self.line(entry)
+
+    def line(self, entry: Decision) -> dict[str, Any]:
+        """What the state and the trace show of a decision: all of it on small clusters, else who and how."""
+        if self._detailed:
+            return entry.to_json()
+        return {
+            "slot": entry.slot,
+            "role": str(entry.role),
+            "node": entry.node,
+            "decided_by": entry.decided_by,
+            "outcome": str(entry.outcome),
+            "reason": None if entry.reason is None else str(entry.reason),
+            "attempts": len(entry.attempts),
+            "tokens": sum(a.prompt_tokens + a.completion_tokens for a in entry.attempts),
+            "seconds": sum(a.seconds for a in entry.attempts),
+        }
+
+
+def draft_of(entry: Decision) -> Draft:
+    """The settled draft that a ledger entry was made from."""
+    return Draft(
+        attempts=entry.attempts,
+        decision=entry.decision,
+        outcome=entry.outcome,
+        decided_by=entry.decided_by,
+        reason=entry.reason,
+        normalised=entry.normalised,
+    )

@@ -1,0 +1,107 @@
+"""Nodes of the planner: propose, check, repair, fallback, approval, adoption of a macro-policy (tier 1 of P1)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from langgraph.types import interrupt
+
+from domain.decisions import MacroPolicy
+from domain.ledger import Reason, Role
+from graph.deps import Deps
+from graph.gate import Draft, Kind, check, fall_back, propose, repair, settled_by_rule
+from graph.kinds import macro_policy_kind, macro_policy_of, traffic_by_name
+from graph.ledger import Ledger, draft_of
+from graph.state import SlotState, SlotUpdate
+from policies.roles import PLANNER, generator
+
+Node = Callable[[SlotState], Awaitable[SlotUpdate]]
+
+
+class PlanNodes:
+    """The planner's nodes of one run."""
+
+    def __init__(self, deps: Deps, ledger: Ledger) -> None:
+        """Close over what the nodes share."""
+        self._deps = deps
+        self._ledger = ledger
+
+    async def _kind(self, state: SlotState) -> Kind[MacroPolicy]:
+        deps, cluster = self._deps, self._deps.testbed.cluster
+        snapshot = await deps.snapshot(state["slot"])
+        last, recalled = None, None
+        traffic = traffic_by_name(cluster, state.get("last_traffic", []), cluster.epoch_slots)
+        if deps.planner is not None and deps.planner.asker is not None:
+            gate = deps.gate
+            recalled = await deps.memory.recall(
+                cluster.name, traffic, gate.recall_best, gate.recall_worst, gate.recall_nearest
+            )
+            last = deps.last_case
+        return macro_policy_kind(deps, snapshot, traffic, last, recalled)
+
+    async def planner(self, state: SlotState) -> SlotUpdate:
+        """Let the planner write the macro-policy of the epoch, or take over the one that was written already."""
+        deps, slot, filling = self._deps, state["slot"], self._deps.planner
+        if filling is None:
+            raise RuntimeError("the graph asked for a plan although nobody fills the planner")
+        known = deps.decided.get((slot, Role.PLANNER, None))
+        if known is not None:
+            return {"plan_draft": draft_of(known).to_json()}
+        kind = await self._kind(state)
+        if filling.asker is not None:
+            draft = await propose(kind, filling.asker(slot, None))
+        elif filling.rule is not None:
+            snapshot = await deps.snapshot(slot)
+            policy = filling.rule.plan(snapshot, deps.history, generator(deps.seed, PLANNER, slot))
+            draft = settled_by_rule(kind, policy, filling.name)
+        return {"plan_draft": draft.to_json()}
+
+    async def check_plan(self, state: SlotState) -> SlotUpdate:
+        """Hold the answer against every rule."""
+        draft = Draft.from_json(state["plan_draft"])
+        if draft.settled:
+            return {}
+        return {"plan_draft": check(await self._kind(state), draft, self._name()).to_json()}
+
+    async def repair_plan(self, state: SlotState) -> SlotUpdate:
+        """Show the model what its answer broke and ask once more."""
+        asker = self._deps.planner.asker if self._deps.planner else None
+        draft = Draft.from_json(state["plan_draft"])
+        if asker is None:
+            return {}
+        return {"plan_draft": (await repair(await self._kind(state), draft, asker(state["slot"], None))).to_json()}
+
+    async def fallback_plan(self, state: SlotState) -> SlotUpdate:
+        """Let the fallback plan."""
+        return {"plan_draft": fall_back(await self._kind(state), Draft.from_json(state["plan_draft"])).to_json()}
+
+    async def approve_plan(self, state: SlotState) -> SlotUpdate:
+        """Wait until a person says yes or no; after a no the policy in force goes on, or the fallback plans."""
+        draft = Draft.from_json(state["plan_draft"])
+        answer: Any = interrupt(
+            {
+                "question": f"Adopt this macro-policy from slot {state['slot']} on?",
+                "macro_policy": draft.decision,
+                "decided_by": draft.decided_by,
+                "in_force": state.get("macro_policy"),
+            }
+        )
+        if answer is True or (isinstance(answer, dict) and answer.get("approve") is True):
+            return {}
+        kind = await self._kind(state)
+        refused = Draft(attempts=draft.attempts, reason=Reason.DISAPPROVED)
+        in_force = state.get("macro_policy")
+        if in_force is None or kind.rules(macro_policy_of(self._deps.testbed.cluster, in_force)):
+            return {"plan_draft": fall_back(kind, refused).to_json()}
+        return {"plan_draft": refused.kept(in_force).to_json()}
+
+    async def adopt_plan(self, state: SlotState) -> SlotUpdate:
+        """Put the macro-policy in force and into the ledger."""
+        draft = Draft.from_json(state["plan_draft"])
+        line = await self._ledger.keep(state["slot"], Role.PLANNER, None, draft)
+        epoch = state["slot"] // self._deps.testbed.cluster.epoch_slots
+        return {"macro_policy": draft.decision, "macro_epoch": epoch, "decisions": [line]}
+
+    def _name(self) -> str:
+        return self._deps.planner.name if self._deps.planner else ""

@@ -1,0 +1,69 @@
+"""Nodes of the scheduler: propose, check, repair, fallback and dispatch of a routing plan (tier 2 of P1)."""
+
+from __future__ import annotations
+
+from domain.decisions import RoutingPlan
+from domain.ledger import Role
+from graph.deps import Deps
+from graph.gate import Draft, Kind, check, fall_back, propose, repair, settled_by_rule
+from graph.kinds import macro_policy_of, routing_kind
+from graph.ledger import Ledger, draft_of
+from graph.state import SlotState, SlotUpdate
+from policies.roles import SCHEDULER, generator
+
+
+class ScheduleNodes:
+    """The scheduler's nodes of one run."""
+
+    def __init__(self, deps: Deps, ledger: Ledger) -> None:
+        """Close over what the nodes share."""
+        self._deps = deps
+        self._ledger = ledger
+
+    async def _kind(self, state: SlotState) -> Kind[RoutingPlan]:
+        snapshot = await self._deps.snapshot(state["slot"])
+        return routing_kind(self._deps, snapshot, state.get("macro_policy"))
+
+    async def scheduler(self, state: SlotState) -> SlotUpdate:
+        """Let the scheduler write the routing plan, or take over the one that was written already."""
+        deps, slot, filling = self._deps, state["slot"], self._deps.scheduler
+        known = deps.decided.get((slot, Role.SCHEDULER, None))
+        if known is not None:
+            return {"routing_draft": draft_of(known).to_json()}
+        kind = await self._kind(state)
+        if filling.asker is not None:
+            draft = await propose(kind, filling.asker(slot, None))
+        elif filling.rule is not None:
+            policy = macro_policy_of(deps.testbed.cluster, state.get("macro_policy"))
+            rng = generator(deps.seed, SCHEDULER, slot)
+            plan = filling.rule.schedule(await deps.snapshot(slot), policy, rng)
+            draft = settled_by_rule(kind, plan, filling.name)
+        return {"routing_draft": draft.to_json()}
+
+    async def check_routing(self, state: SlotState) -> SlotUpdate:
+        """Hold the answer against every rule."""
+        draft = Draft.from_json(state["routing_draft"])
+        if draft.settled:
+            return {}
+        return {"routing_draft": check(await self._kind(state), draft, self._deps.scheduler.name).to_json()}
+
+    async def repair_routing(self, state: SlotState) -> SlotUpdate:
+        """Show the model what its answer broke and ask once more."""
+        asker = self._deps.scheduler.asker
+        draft = Draft.from_json(state["routing_draft"])
+        if asker is None:
+            return {}
+        return {"routing_draft": (await repair(await self._kind(state), draft, asker(state["slot"], None))).to_json()}
+
+    async def fallback_routing(self, state: SlotState) -> SlotUpdate:
+        """Let the fallback schedule."""
+        return {"routing_draft": fall_back(await self._kind(state), Draft.from_json(state["routing_draft"])).to_json()}
+
+    async def dispatch(self, state: SlotState) -> SlotUpdate:
+        """Send the plan to the node services and keep it in the ledger."""
+        draft = Draft.from_json(state["routing_draft"])
+        line = await self._ledger.keep(state["slot"], Role.SCHEDULER, None, draft)
+        if draft.decision is None:
+            raise RuntimeError("a routing plan left the gate undecided")
+        await self._deps.testbed.route(RoutingPlan.from_json(self._deps.testbed.cluster, draft.decision))
+        return {"routing": draft.decision, "decisions": [line]}

@@ -1,0 +1,100 @@
+"""The slot graph: one run of it is one slot (DESIGN section 3; P1, figure 4)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+
+from graph.deploy_nodes import DeployNodes
+from graph.deps import Deps
+from graph.gate import Draft, can_repair
+from graph.ledger import Ledger
+from graph.plan_nodes import PlanNodes
+from graph.schedule_nodes import ScheduleNodes
+from graph.slot_nodes import SlotNodes
+from graph.state import SlotInput, SlotState
+
+SlotGraph = CompiledStateGraph[SlotState, None, SlotInput, SlotState]
+Verdict = Literal["passed", "repair", "fallback"]
+
+
+def build_graph(deps: Deps, checkpointer: BaseCheckpointSaver[Any] | None = None, approve: bool = False) -> SlotGraph:
+    """Compile the slot graph of a run.
+
+    With `approve` a person is asked before a macro-policy is adopted; that needs a checkpointer.
+    """
+    ledger = Ledger(deps)
+    slot, plan = SlotNodes(deps), PlanNodes(deps, ledger)
+    schedule, deploy = ScheduleNodes(deps, ledger), DeployNodes(deps, ledger)
+    epoch_slots = deps.testbed.cluster.epoch_slots
+    planned = deps.planner is not None
+
+    def begins(state: SlotState) -> Literal["planner", "scheduler"]:
+        due = state.get("macro_epoch", -1) != state["slot"] // epoch_slots
+        return "planner" if planned and due else "scheduler"
+
+    def ends(state: SlotState) -> Literal["remember", "__end__"]:
+        return "remember" if (state["slot"] + 1) % epoch_slots == 0 else "__end__"
+
+    def plan_verdict(state: SlotState) -> Verdict:
+        return verdict(state["plan_draft"])
+
+    def routing_verdict(state: SlotState) -> Verdict:
+        return verdict(state["routing_draft"])
+
+    builder = StateGraph(SlotState, input_schema=SlotInput)
+    builder.add_node("observe", slot.observe)
+    builder.add_node("planner", plan.planner)
+    builder.add_node("check_plan", plan.check_plan)
+    builder.add_node("repair_plan", plan.repair_plan)
+    builder.add_node("fallback_plan", plan.fallback_plan)
+    builder.add_node("adopt_plan", plan.adopt_plan)
+    builder.add_node("scheduler", schedule.scheduler)
+    builder.add_node("check_routing", schedule.check_routing)
+    builder.add_node("repair_routing", schedule.repair_routing)
+    builder.add_node("fallback_routing", schedule.fallback_routing)
+    builder.add_node("dispatch", schedule.dispatch)
+    builder.add_node("deployer", deploy.deployer)
+    builder.add_node("act", deploy.act)
+    builder.add_node("advance", slot.advance)
+    builder.add_node("remember", slot.remember)
+
+    passed = "adopt_plan"
+    if approve:
+        passed = "approve_plan"
+        builder.add_node("approve_plan", plan.approve_plan)
+        builder.add_edge("approve_plan", "adopt_plan")
+    builder.add_edge(START, "observe")
+    builder.add_conditional_edges("observe", begins, ["planner", "scheduler"])
+    builder.add_edge("planner", "check_plan")
+    builder.add_conditional_edges(
+        "check_plan", plan_verdict, {"passed": passed, "repair": "repair_plan", "fallback": "fallback_plan"}
+    )
+    builder.add_edge("repair_plan", "check_plan")
+    builder.add_edge("fallback_plan", passed)
+    builder.add_edge("adopt_plan", "scheduler")
+    builder.add_edge("scheduler", "check_routing")
+    builder.add_conditional_edges(
+        "check_routing",
+        routing_verdict,
+        {"passed": "dispatch", "repair": "repair_routing", "fallback": "fallback_routing"},
+    )
+    builder.add_edge("repair_routing", "check_routing")
+    builder.add_edge("fallback_routing", "dispatch")
+    builder.add_conditional_edges("dispatch", deploy.fan_out, ["deployer"])
+    builder.add_edge("deployer", "act")
+    builder.add_edge("act", "advance")
+    builder.add_conditional_edges("advance", ends, ["remember", END])
+    builder.add_edge("remember", END)
+    return builder.compile(name="slot", checkpointer=checkpointer)
+
+
+def verdict(draft: dict[str, Any]) -> Verdict:
+    """Where a draft goes after its check."""
+    read = Draft.from_json(draft)
+    if read.settled:
+        return "passed"
+    return "repair" if can_repair(read) else "fallback"

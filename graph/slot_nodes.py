@@ -1,0 +1,147 @@
+"""Nodes around the decisions: observe before them, let the slot pass after them, remember the epoch at its end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from domain.cluster import Cluster
+from domain.ledger import Case, Outcome
+from domain.objective import summarise
+from domain.telemetry import EpochTelemetry, Phase, Records, Snapshot
+from graph.deps import Deps
+from graph.kinds import macro_policy_of, traffic_by_name
+from graph.state import SlotState, SlotUpdate
+
+
+class SlotNodes:
+    """Observe, advance and remember of one run."""
+
+    def __init__(self, deps: Deps) -> None:
+        """Close over what the nodes share."""
+        self._deps = deps
+
+    async def observe(self, state: SlotState) -> SlotUpdate:
+        """Start the slot: one snapshot for all who decide, empty lists, counters of a new epoch."""
+        cluster = self._deps.testbed.cluster
+        snapshot = await self._deps.snapshot(state["slot"])
+        traffic, last = state.get("traffic", []), state.get("last_traffic", [])
+        if state["slot"] % cluster.epoch_slots == 0:
+            last, traffic = traffic, np.zeros((cluster.n_nodes, cluster.n_lms), dtype=np.int64).tolist()
+        return {
+            "snapshot": self._view(snapshot),
+            "traffic": traffic,
+            "last_traffic": last,
+            "decisions": None,
+            "deployments": None,
+        }
+
+    def _view(self, snapshot: Snapshot) -> dict[str, Any]:
+        cluster, detailed = self._deps.testbed.cluster, self._deps.gate.full_detail_nodes
+        return view(cluster, snapshot, cluster.n_nodes <= detailed)
+
+    async def advance(self, state: SlotState) -> SlotUpdate:
+        """Let the slot pass and keep the records of what ended."""
+        deps, slot = self._deps, state["slot"]
+        records = await deps.testbed.advance()
+        await deps.memory.put_records(deps.run, slot, records)
+        deps.seen = None
+        after = await deps.snapshot(slot + 1)
+        traffic = np.asarray(state["traffic"], dtype=np.int64) + after.arrived_prompts
+        success = records.success
+        return {
+            "traffic": traffic.tolist(),
+            "completed": slot,
+            "outcome": {
+                "ended": len(records),
+                "succeeded": int(success.sum()),
+                "mean_latency_s": float(records.latency_s[success].mean()) if success.any() else None,
+                "waiting_requests": int(after.backlog_requests.sum()),
+                "arrived_requests": int(after.arrived_requests.sum()),
+                "fallbacks": sum(line["outcome"] == Outcome.FALLBACK for line in state["decisions"]),
+            },
+        }
+
+    async def remember(self, state: SlotState) -> SlotUpdate:
+        """End the epoch: telemetry, objective and case (P1-11)."""
+        deps, cluster, slot = self._deps, self._deps.testbed.cluster, state["slot"]
+        first = slot - cluster.epoch_slots + 1
+        records = await deps.memory.records(deps.run, first, slot)
+        telemetry = summarise(records, cluster.n_lms, cluster.deadline_s, cluster.latency_weight)
+        deps.history.append(telemetry)
+        deps.last_case = self._case(state, records, telemetry)
+        await deps.memory.put_case(deps.last_case)
+        return {}
+
+    def _case(self, state: SlotState, records: Records, telemetry: EpochTelemetry) -> Case:
+        deps, cluster = self._deps, self._deps.testbed.cluster
+        macro = state.get("macro_policy")
+        policy = macro_policy_of(cluster, macro)
+        routed = records.target >= 0
+        off_role = ~policy.roles[records.target[routed], records.lm[routed]]
+        by = next((f.name for f in (deps.planner,) if f is not None), "none")
+        names = [lm.name for lm in cluster.lms]
+        return Case(
+            run=deps.run,
+            epoch=state["slot"] // cluster.epoch_slots,
+            testbed=cluster.name,
+            family=deps.family,
+            decided_by=by,
+            traffic=traffic_by_name(cluster, state["traffic"], cluster.epoch_slots),
+            macro_policy=policy.to_json(cluster),
+            success_ratio=dict(zip(names, map(_number, telemetry.success_ratio), strict=True)),
+            mean_latency_s=dict(zip(names, map(_number, telemetry.mean_latency_s), strict=True)),
+            global_mean_latency_s=_number(telemetry.global_mean_latency_s),
+            fairness=telemetry.fairness,
+            latency_norm=telemetry.latency_norm,
+            objective=telemetry.objective,
+            off_role_ratio=float(off_role.mean()) if off_role.size else 0.0,
+            ended=len(records),
+        )
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def view(cluster: Cluster, snapshot: Snapshot, detailed: bool) -> dict[str, Any]:
+    """A snapshot as plain data with names: node by node where `detailed`, else in sums."""
+    totals = {
+        "slot": snapshot.slot,
+        "time_s": snapshot.time_s,
+        "backlog_prompts": _by_lm(cluster, snapshot.backlog_prompts.sum(axis=0)),
+        "arrived_prompts": _by_lm(cluster, snapshot.arrived_prompts.sum(axis=0)),
+        "pending_pods": int((snapshot.phase == Phase.PENDING).sum()),
+        "ready_pods": int((snapshot.phase == Phase.READY).sum()),
+        "unread_nodes": int(np.isnan(snapshot.age_s).sum()),
+    }
+    if not detailed:
+        return totals
+    nodes = {
+        node.name: {
+            "backlog_prompts": _by_lm(cluster, snapshot.backlog_prompts[n]),
+            "pods": {
+                lm.name: {"phase": Phase(int(snapshot.phase[n, i])).name, **_pod(snapshot, n, i)}
+                for i, lm in enumerate(cluster.lms)
+            },
+            "free": {
+                "cores": int(snapshot.free_cores[n]),
+                "ram_gb": float(snapshot.free_ram_gb[n]),
+                "vgpus": int(snapshot.free_vgpus[n]),
+                "vram_gb": float(snapshot.free_vram_gb[n]),
+            },
+            "age_s": _number(snapshot.age_s[n]),
+        }
+        for n, node in enumerate(cluster.nodes)
+    }
+    return {**totals, "nodes": nodes}
+
+
+def _by_lm(cluster: Cluster, values: Any) -> dict[str, int]:
+    return {lm.name: int(value) for lm, value in zip(cluster.lms, values, strict=True)}
+
+
+def _pod(snapshot: Snapshot, n: int, i: int) -> dict[str, Any]:
+    allocation = snapshot.allocation(n, i)
+    return {} if allocation.is_off else {"cores": allocation.cores, "vgpus": allocation.vgpus}
