@@ -14,8 +14,10 @@ import numpy as np
 from domain.cluster import Cluster
 from twin.sentences import did_you_mean, one_of
 from twin.testbeds.build import lm_of, node_of
-from twin.testbeds.schema import FieldSteps, LmEntry, NodeEntry, Quantity, TestbedFile, quantities
+from twin.testbeds.schema import FieldSteps, LinkEntry, LmEntry, NodeEntry, Quantity, TestbedFile, quantities
 
+Link = tuple[str, str, str]
+"""Sites or nodes, from, to."""
 Problem = tuple[FieldSteps, str]
 """Field path, and what would be right there as it goes on from the field's name."""
 
@@ -59,32 +61,40 @@ def _sources(testbed: TestbedFile) -> Iterator[Problem]:
 
 
 def _links(testbed: TestbedFile) -> Iterator[Problem]:
-    workers = [node.name for node in testbed.workers]
-    known = {"sites": set(testbed.sites), "nodes": set(workers)}
-    listed = {"sites": list(testbed.sites), "nodes": workers}
-    given: dict[tuple[str, str, str], int] = {}
+    known = {
+        "sites": dict.fromkeys(testbed.sites, True),
+        "nodes": dict.fromkeys((node.name for node in testbed.workers), True),
+    }
+    given: dict[Link, int] = {}
+    found: list[Problem] = []
     for index, link in enumerate(testbed.links):
-        field, ends = ("sites", link.sites) if link.sites else ("nodes", link.nodes)
-        assert ends is not None  # the schema has seen to it
-        unknown = [end for end in ends if end not in known[field]]
-        for end in unknown:
-            yield ("links", index, field), one_of(listed[field], end)
-        if field == "nodes" and ends[0] == ends[1]:
-            yield ("links", index, field), f"must be two different workers, not {ends[0]!r} twice"
-        if unknown:
-            continue
-        pairs = [ends] if link.one_way or ends[0] == ends[1] else [ends, (ends[1], ends[0])]
-        for a, b in pairs:
-            first = given.setdefault((field, a, b), index)
-            if first != index:
-                yield ("links", index, field), f"must not be given twice: links[{first}] is from {a!r} to {b!r} too"
-                break
-    used = dict.fromkeys(node.site for node in testbed.workers if node.site in known["sites"])
-    sizes = Counter(node.site for node in testbed.workers)
-    for a, b in itertools.product(used, used):
-        if (a != b or sizes[a] > 1) and ("sites", a, b) not in given:
+        found += [(("links", index, field), what) for field, what in _link(link, index, known, given)]
+    yield from found
+    sizes = Counter(node.site for node in testbed.workers if node.site in testbed.sites)
+    for a, b in itertools.product(sizes, sizes):
+        # A link that is wrong is the reason, not the pair of sites that it leaves out.
+        if not found and (a != b or sizes[a] > 1) and ("sites", a, b) not in given:
             yield ("links",), f"must have an entry with sites [{a}, {b}], since workers stand there"
             return
+
+
+def _link(
+    link: LinkEntry, index: int, known: dict[str, dict[str, bool]], given: dict[Link, int]
+) -> Iterator[tuple[str, str]]:
+    """Check one link against the names that are known and the links before it, which are `given` with their index."""
+    field, ends = ("sites", link.sites) if link.sites else ("nodes", link.nodes)
+    assert ends is not None  # the schema has seen to it
+    unknown = [end for end in ends if end not in known[field]]
+    if unknown:
+        yield field, one_of(list(known[field]), unknown[0])
+    elif field == "nodes" and ends[0] == ends[1]:
+        yield field, f"must be two different workers, not {ends[0]!r} twice"
+    else:
+        for a, b in [ends] if link.one_way or ends[0] == ends[1] else [ends, (ends[1], ends[0])]:
+            first = given.setdefault((field, a, b), index)
+            if first != index:
+                yield field, f"must not be given twice: links[{first}] is from {a!r} to {b!r} too"
+                return
 
 
 def _node(testbed: TestbedFile, n: int, node: NodeEntry) -> Iterator[Problem]:
@@ -94,7 +104,7 @@ def _node(testbed: TestbedFile, n: int, node: NodeEntry) -> Iterator[Problem]:
     if node.gpus:
         for field, absent in (("gpu_model", node.gpu_model is None), ("vram_gb", node.vram_gb.value == 0)):
             if absent:
-                yield (*where, field), f"must be given, since the node has {node.gpus} GPUs"
+                yield (*where, field), f"must be given, since the node has GPUs (gpus is {node.gpus})"
     else:
         for field in ("gpu_model", "vgpus_per_gpu", "vram_gb"):
             value = getattr(node, field)
@@ -120,13 +130,14 @@ def _fit(testbed: TestbedFile) -> Iterator[Problem]:
     feasible = Cluster(
         "", tuple(map(node_of, classes.values())), tuple(map(lm_of, testbed.lms)), nothing, nothing
     ).feasible
-    for i, lm in enumerate(testbed.lms):
-        if not feasible[:, i].any():
-            field, why = _why_nowhere(testbed, lm)
-            yield ("lms", i, field), why
+    homeless = [i for i in range(len(testbed.lms)) if not feasible[:, i].any()]
+    for i in homeless:
+        field, why = _why_nowhere(testbed, testbed.lms[i])
+        yield ("lms", i, field), why
     idle = {key for key, row in zip(classes, feasible, strict=True) if not row.any()}
     for n, node in enumerate(testbed.nodes):
-        if node.role == "worker" and _hardware(node) in idle:
+        # An LM that fits nowhere is the reason, not the many workers that then have nothing to run.
+        if not homeless and node.role == "worker" and _hardware(node) in idle:
             yield ("nodes", n), "can run none of the LMs; make it larger, or give it the role 'control'"
 
 
@@ -145,7 +156,7 @@ def _why_nowhere(testbed: TestbedFile, lm: LmEntry) -> tuple[str, str]:
         )
     on_gpus = [node for node in workers if node.gpus and node.gpu_model in lm.gpu_profiles]
     if lm.gpu_only and not any(node.gpus for node in workers):
-        return "gpu_only", f"must be false, or some worker needs a GPU; none has one, so {lm.name} runs nowhere"
+        return "gpu_only", (f"must be false, or some worker must have a GPU; none has one, so {lm.name} runs nowhere")
     if lm.gpu_only and not on_gpus:
         return "gpu_profiles", f"must have the GPU model of some worker; without it {lm.name} runs nowhere"
     if on_gpus:
@@ -157,7 +168,10 @@ def _why_nowhere(testbed: TestbedFile, lm: LmEntry) -> tuple[str, str]:
             )
         cores = max(node.cpu_cores for node in on_gpus)
         if lm.host_cores > cores:
-            return "host_cores", f"must be at most {cores}, the cores of the largest worker with a GPU"
+            return "host_cores", (
+                f"must be at most {cores}, the cores of the largest worker with a GPU, not {lm.host_cores}; "
+                f"{lm.name} fits on no worker"
+            )
     elif not any(lm.cpu_profiles.get(node.cpu_model) for node in workers):
         return "cpu_profiles", f"must have the CPU model of some worker; without it {lm.name} runs nowhere"
     return "name", f"must be an LM that fits on some worker; no single one has all that {lm.name} needs"

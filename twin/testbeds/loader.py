@@ -50,7 +50,9 @@ def write_testbed(path: Path, testbed: TestbedFile) -> None:
 def _builtin(name: str) -> Document:
     names = builtin_names()
     if name not in names:
-        raise InputError(f"The testbed {one_of(names, name).rstrip('?')}, or a path that ends in .yaml.")
+        raise InputError(
+            f"The testbed, where it is no path that ends in .yaml, {one_of(names, name)}.".replace("?.", "?")
+        )
     file = f"{name}.yaml"
     return Document(Path(file), resources.files(__package__).joinpath(file).read_text("utf-8"))
 
