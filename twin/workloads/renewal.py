@@ -1,0 +1,179 @@
+"""Clients that each arrive as a renewal process, window by window: the arrivals behind ServeGen's rates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import floor, lgamma, log
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domain.workload import Arrivals
+from twin.traces import WINDOW_S
+from twin.workloads.batches import BatchSizes
+from twin.workloads.choice import Choice
+from twin.workloads.randomness import Part, Recent, generator
+
+SLACK = 1e-9
+"""Windows that are looked at beyond a slot's own, so that rounding loses no request at a boundary."""
+
+
+@dataclass(frozen=True)
+class Clock:
+    """How the time of the run maps to the time of the windows."""
+
+    slot_s: float
+    start_s: float
+    """Second of the windows at which the run begins."""
+    scale: float
+    """Seconds of the windows that pass in a second of the run."""
+    windows: int
+    """Windows from the one that holds start_s to the last of the file."""
+    repeat: bool
+    """True where the first of them follows the last."""
+
+
+@dataclass(frozen=True)
+class Clients:
+    """What clients send in each window, columns of length W, in order of the window."""
+
+    window: NDArray[np.int64]
+    """Window number: it covers [window, window + 1) * WINDOW_S."""
+    rate: NDArray[np.float64]
+    """Requests per second of the windows, above 0."""
+    shape: NDArray[np.float64]
+    """Shape of the distribution of gaps."""
+    weibull: NDArray[np.bool_]
+    """True where gaps are Weibull, False where they are Gamma."""
+    node: NDArray[np.int64] | None
+    """Origin of the client, where it has one of its own."""
+
+
+class RenewalStream:
+    """In each window, each client is an equilibrium renewal process of its rate, with Gamma or Weibull gaps.
+
+    Equilibrium means that the window opens at any moment of the client's life, so the first gap is the rest of a
+    length-biased one and the expected count is exactly rate * WINDOW_S, however small. (ServeGen's own generator
+    stretches ceil(rate * WINDOW_S) gaps over the window, the last to its end; where an edge client sends one request
+    in several windows, that gives none at all.) Rounds of a repeated file have random numbers of their own.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        clients: Clients,
+        clock: Clock,
+        lm: int,
+        origins: Choice,
+        prompts: BatchSizes,
+        seed: int,
+        stream: int,
+    ) -> None:
+        """Take who sends how much when, for which LM; `origins` is for clients without a node of their own."""
+        self._title, self._clients, self._clock = title, clients, clock
+        self._lm, self._origins, self._prompts = lm, origins, prompts
+        self._seed, self._stream = seed, stream
+        self._first = floor(clock.start_s / WINDOW_S)
+        self._window = Recent(self._draw)
+
+    @property
+    def slots(self) -> int | None:
+        """Slots that the windows last; None where they repeat."""
+        clock = self._clock
+        seconds = ((self._first + clock.windows) * WINDOW_S - clock.start_s) / clock.scale
+        return None if clock.repeat else -int(-seconds // clock.slot_s)
+
+    def arrivals(self, slot: int) -> Arrivals:
+        """Return the requests of a slot."""
+        clock = self._clock
+        start, end = slot * clock.slot_s, (slot + 1) * clock.slot_s
+        low, high = ((clock.start_s + t * clock.scale) / WINDOW_S for t in (start, end))
+        parts = [
+            self._window(w).between(start, end)
+            for w in range(max(self._first, floor(low - SLACK)), floor(high + SLACK) + 1)
+        ]
+        full = [part for part in parts if len(part)]
+        return full[0] if len(full) == 1 else Arrivals.concatenate(full)
+
+    def _draw(self, window: int) -> Arrivals:
+        """All requests of a window, numbered on from those of the file where it repeats."""
+        clock = self._clock
+        round_, place = divmod(window - self._first, clock.windows)
+        if round_ and not clock.repeat:
+            return Arrivals.empty()
+        rng = generator(self._seed, self._stream, Part.WINDOW, window)
+        known = self._clients
+        rows = slice(*np.searchsorted(known.window, [self._first + place, self._first + place + 1]))
+        times, client = renewals(rng, known.rate[rows], known.shape[rows], known.weibull[rows], WINDOW_S)
+        times = (window * WINDOW_S + times - clock.start_s) / clock.scale
+        order = np.argsort(times, kind="stable")
+        order = order[times[order] >= 0.0]  # a run that begins within a window misses what came before
+        times, client = times[order], client[order]
+        u = rng.random((3, len(times)))
+        node = self._origins.pick(times, u[:2]) if known.node is None else known.node[rows][client]
+        return Arrivals(times, node, np.full(len(times), self._lm, dtype=np.int64), self._prompts.pick(u[2]))
+
+    def describe(self) -> str:
+        """The stream in a sentence."""
+        clock = self._clock
+        rate = float(self._clients.rate.sum()) / clock.windows * clock.scale
+        again = ", then again" if clock.repeat else ""
+        return (
+            f"{self._title} in {clock.windows:,} windows of {WINDOW_S / clock.scale:g} s{again}; "
+            f"{rate:.3g} requests/s of {self._prompts.mean:.3g} prompts on average"
+        )
+
+
+def renewals(
+    rng: np.random.Generator,
+    rate: NDArray[np.float64],
+    shape: NDArray[np.float64],
+    weibull: NDArray[np.bool_],
+    window_s: float,
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Draw C independent equilibrium renewal processes over [0, window_s).
+
+    A length-biased Gamma(k) gap is Gamma(k + 1); of a Weibull(k) gap the k-th power is Gamma(1 + 1/k). The first
+    request comes at a uniform part of such a gap (Cox, Renewal Theory, 1962).
+
+    Args:
+        rng: Random numbers.
+        rate: [C] requests per second, positive.
+        shape: [C] shape of the gaps.
+        weibull: [C] True for Weibull gaps, False for Gamma.
+        window_s: Seconds.
+
+    Returns:
+        Times in seconds, client by client, and the client (0 … C-1) of each.
+    """
+    # The mean gap over its scale: Gamma(1 + 1/k) of a Weibull, k of a Gamma.
+    mean = [lgamma(1 + 1 / k) if w else log(k) for k, w in zip(shape.tolist(), weibull.tolist(), strict=True)]
+    log_scale = -np.log(rate) - np.array(mean)
+    first = rng.random(len(rate)) * _gaps(
+        rng.standard_gamma(np.where(weibull, 1 + 1 / shape, shape + 1)), log_scale, shape, weibull
+    )
+    times: list[NDArray[np.float64]] = []
+    client: list[NDArray[np.int64]] = []
+    for c in np.flatnonzero(first < window_s):
+        last = float(first[c])
+        mine = [first[c : c + 1]]
+        while last < window_s:
+            count = 16 + int(1.2 * rate[c] * (window_s - last))
+            draws = rng.standard_exponential(count) if weibull[c] else rng.standard_gamma(shape[c], count)
+            mine.append(last + np.cumsum(_gaps(draws, log_scale[c], shape[c], weibull[c])))
+            last = float(mine[-1][-1])
+        joined = np.concatenate(mine)
+        times.append(joined[: np.searchsorted(joined, window_s)])
+        client.append(np.full(len(times[-1]), c, dtype=np.int64))
+    if not times:
+        return np.empty(0), np.empty(0, dtype=np.int64)
+    return np.concatenate(times), np.concatenate(client)
+
+
+def _gaps(
+    draws: NDArray[np.float64], log_scale: NDArray[np.float64], shape: NDArray[np.float64], weibull: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Gaps from unit draws, Gamma ones as they are, exponential ones to the power of 1/shape; by way of logarithms."""
+    with np.errstate(divide="ignore", over="ignore"):
+        gaps: NDArray[np.float64] = np.exp(log_scale + np.log(draws) * np.where(weibull, 1 / shape, 1.0))
+    return gaps
