@@ -399,6 +399,13 @@ def without_gpus(text: str) -> str:
         ),
         (
             without_gpus(SMALL).replace("{C: {1: 4, 4: 2}}", "{C: {64: 4}}"),
+            "24: lms[0].cpu_profiles must begin at 8 cores or fewer, all that the largest worker (a) has; "
+            "chat fits on no worker.",
+        ),
+        (
+            SMALL.replace("cpu_cores: 8, ram_gb: 16, gpu_model", "cpu_cores: 8, ram_gb: 2, gpu_model").replace(
+                "vram_gb: 1\n", "vram_gb: 1\n    gpu_only: true\n"
+            ),
             "12: lms[0].name must be an LM that fits on some worker; no single one has all that chat needs.",
         ),
     ],
@@ -428,6 +435,14 @@ def test_an_unknown_built_in_testbed_names_those_there_are() -> None:
     )
     with pytest.raises(InputError, match=r"nowhere\.yaml: there is no such file"):
         read_testbed("nowhere.yaml")
+
+
+def test_the_example_of_the_documentation_is_a_testbed(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "testbeds.md").read_text("utf-8")
+    example = page.split("```yaml\n")[1].split("```")[0]
+    cluster = load_testbed(write(tmp_path, example))
+    assert cluster.feasible.tolist() == [[True], [True]]
+    assert cluster.cpu_seconds(0, 0, 6) == pytest.approx(1.9)
 
 
 # Generating

@@ -156,7 +156,7 @@ def _why_nowhere(testbed: TestbedFile, lm: LmEntry) -> tuple[str, str]:
         )
     on_gpus = [node for node in workers if node.gpus and node.gpu_model in lm.gpu_profiles]
     if lm.gpu_only and not any(node.gpus for node in workers):
-        return "gpu_only", (f"must be false, or some worker must have a GPU; none has one, so {lm.name} runs nowhere")
+        return "gpu_only", f"must be false, or some worker must have a GPU; none has one, so {lm.name} runs nowhere"
     if lm.gpu_only and not on_gpus:
         return "gpu_profiles", f"must have the GPU model of some worker; without it {lm.name} runs nowhere"
     if on_gpus:
@@ -172,6 +172,13 @@ def _why_nowhere(testbed: TestbedFile, lm: LmEntry) -> tuple[str, str]:
                 f"must be at most {cores}, the cores of the largest worker with a GPU, not {lm.host_cores}; "
                 f"{lm.name} fits on no worker"
             )
-    elif not any(lm.cpu_profiles.get(node.cpu_model) for node in workers):
+    on_cpus = [node for node in workers if lm.cpu_profiles.get(node.cpu_model)]
+    if not on_gpus and not on_cpus:
         return "cpu_profiles", f"must have the CPU model of some worker; without it {lm.name} runs nowhere"
+    if not on_gpus and all(min(lm.cpu_profiles[node.cpu_model]) > node.cpu_cores for node in on_cpus):
+        most = max(on_cpus, key=lambda node: node.cpu_cores)
+        return "cpu_profiles", (
+            f"must begin at {most.cpu_cores} cores or fewer, all that the largest worker ({most.name}) has; "
+            f"{lm.name} fits on no worker"
+        )
     return "name", f"must be an LM that fits on some worker; no single one has all that {lm.name} needs"
