@@ -14,7 +14,6 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from domain.decisions import OFF, Deployment
 from domain.telemetry import Outcome, Phase, Records
 from tests.oracle.scenarios import Scenario, tied, ugly
 from tests.oracle.simulation import simulate
@@ -86,56 +85,3 @@ def test_one_schedule_of_many_slots_equals_slot_after_slot(draw: Callable[[int],
         records = by_number(run_schedule(at_once, arrivals, *schedule(s)))
         assert_equal(records, by_number(Records.concatenate(parts)), f"{draw.__name__} {seed}")
         assert_equal(at_once.observe(), stepped.observe(), f"{draw.__name__} {seed}")
-
-
-def test_a_copy_that_goes_its_own_way_leaves_the_original_alone() -> None:
-    for seed in range(20):
-        s = ugly(seed)
-        alone, original = Twin(s.cluster), Twin(s.cluster)
-        for _ in range(s.slots // 2):
-            step(alone, s.arrivals, s.plans, s.deployments)
-            step(original, s.arrivals, s.plans, s.deployments)
-        copy = original.copy()
-        for t in range(copy.slot, s.slots):
-            for n in range(s.cluster.n_nodes):
-                copy.deploy(Deployment(n, (OFF,) * s.cluster.n_lms))
-            copy.advance(s.arrivals.between(t * s.cluster.slot_s, (t + 1) * s.cluster.slot_s))
-        for t in range(original.slot, s.slots):
-            a, b = (step(twin, s.arrivals, s.plans, s.deployments) for twin in (alone, original))
-            assert_equal(a, b, f"records of slot {t} of scenario {seed}")
-            assert_equal(alone.observe(), original.observe(), f"snapshot after slot {t} of scenario {seed}")
-
-
-def test_a_copy_does_what_the_original_does() -> None:
-    for seed in range(20):
-        s = ugly(seed)
-        original = Twin(s.cluster)
-        for t in range(s.slots):
-            copy = original.copy()
-            a, b = (step(twin, s.arrivals, s.plans, s.deployments) for twin in (copy, original))
-            assert_equal(a, b, f"records of slot {t} of scenario {seed}")
-            assert_equal(copy.observe(), original.observe(), f"snapshot after slot {t} of scenario {seed}")
-
-
-def test_a_restored_twin_goes_on_as_if_never_saved() -> None:
-    for seed in range(20):
-        s = ugly(seed)
-        original, restored = Twin(s.cluster), Twin(s.cluster)
-        for t in range(s.slots):
-            restored = Twin.restore(s.cluster, restored.save())
-            assert restored.save() == original.save()
-            a, b = (step(twin, s.arrivals, s.plans, s.deployments) for twin in (restored, original))
-            assert_equal(a, b, f"records of slot {t} of scenario {seed}")
-            assert_equal(restored.observe(), original.observe(), f"snapshot after slot {t} of scenario {seed}")
-
-
-def test_decisions_that_wait_for_the_next_slot_are_saved_too() -> None:
-    s = ugly(0)
-    original = Twin(s.cluster)
-    original.route(s.plans[0])
-    for deployment in s.deployments[0]:
-        original.deploy(deployment)
-    restored = Twin.restore(s.cluster, original.save())
-    arrivals = s.arrivals.between(0.0, s.cluster.slot_s)
-    assert_equal(restored.advance(arrivals), original.advance(arrivals), "records of slot 0")
-    assert_equal(restored.observe(), original.observe(), "snapshot after slot 0")
