@@ -27,6 +27,8 @@ from twin.layout import (
     VGPUS,
     FloatArray,
     IntArray,
+    Output,
+    Schedule,
     Scratch,
     State,
     Tables,
@@ -37,104 +39,57 @@ from twin.queues import dispatch, end, expire
 
 @compiled
 def serve_alone(
-    pod_i: IntArray,
-    pod_f: FloatArray,
-    pool_i: IntArray,
-    pool_f: FloatArray,
-    counters: IntArray,
-    record_i: IntArray,
-    record_f: FloatArray,
-    n: int,
-    i: int,
-    t0: float,
-    t1: float,
-    seconds: float,
-    network: FloatArray,
-    payload: FloatArray,
-    deadline: float,
+    tables: Tables, state: State, out: Output, n: int, i: int, t0: float, t1: float, seconds: float
 ) -> None:
     """Serve the queue of a pod whose speed (`seconds` a prompt) nobody else can change, from t0 to t1."""
-    ready = pod_f[n, i, PHASE_END]
-    now = max(t0, ready)
+    now = max(t0, state.pod_f[n, i, PHASE_END])
     while True:
-        place = pod_i[n, i, HEAD]
+        place = state.pod_i[n, i, HEAD]
         if place < 0:
             return
-        start = max(now, pool_f[place, JOIN])
-        due = pool_f[place, ARRIVAL] + deadline
+        start = max(now, state.pool_f[place, JOIN])
+        due = state.pool_f[place, ARRIVAL] + tables.timing[1]
         finished = False
         if due <= start and due <= t1:
             stop = due
         elif start >= t1:
             return
         else:
-            finish = start + pool_f[place, REMAINING] * seconds
+            finish = start + state.pool_f[place, REMAINING] * seconds
             stop = min(finish, due, t1)
             finished = finish <= stop + TIE
-            pool_f[place, INFERENCE] += stop - start
-            pod_f[n, i, BUSY] += stop - start
+            state.pool_f[place, INFERENCE] += stop - start
+            state.pod_f[n, i, BUSY] += stop - start
             if not finished and stop < due:
-                pool_f[place, REMAINING] -= (t1 - start) / seconds
-                pod_i[n, i, SERVING] = 1
+                state.pool_f[place, REMAINING] -= (t1 - start) / seconds
+                state.pod_i[n, i, SERVING] = 1
                 return
-        end(
-            pod_i, pool_i, pool_f, counters, record_i, record_f, n, i, place, stop, finished, network, payload, deadline
-        )
+        end(tables, state, out, n, i, place, stop, finished)
         now = max(now, stop)
 
 
 @compiled
 def serve_sharing(
-    pod_i: IntArray,
-    pod_f: FloatArray,
-    on_gpu: IntArray,
-    pool_i: IntArray,
-    pool_f: FloatArray,
-    counters: IntArray,
-    record_i: IntArray,
-    record_f: FloatArray,
-    n: int,
-    t0: float,
-    t1: float,
-    gpu_seconds: FloatArray,
-    network: FloatArray,
-    payload: FloatArray,
-    deadline: float,
-    weight: FloatArray,
-    busy: IntArray,
-    speed: FloatArray,
+    tables: Tables, state: State, out: Output, scratch: Scratch, n: int, t0: float, t1: float, tenants: int
 ) -> None:
-    """Serve the queues of all ready pods on vGPUs of node n, from event to event, at the speed the busy set allows."""
-    lms, gpus = pod_i.shape[1], on_gpu.shape[2]
+    """Serve the queues of the pods in `scratch.tenant` from event to event, at the speed that the busy set allows."""
+    pod_i, pod_f, pool_f, on_gpu = state.pod_i, state.pod_f, state.pool_f, state.on_gpu
+    weight, speed, busy = scratch.weight, scratch.speed, scratch.busy
+    gpus, deadline = tables.gpus[n], tables.timing[1]
     now = t0
     while now < t1:
         after = t1
-        weight[:] = 0.0
+        for p in range(gpus):
+            weight[p] = 0.0
         running = 0
-        for i in range(lms):
-            if pod_i[n, i, PHASE] != READY or pod_i[n, i, VGPUS] == 0:
-                continue
+        for k in range(tenants):
+            i = scratch.tenant[k]
             while pod_i[n, i, HEAD] >= 0:
                 place = pod_i[n, i, HEAD]
                 start = max(now, max(pool_f[place, JOIN], pod_f[n, i, PHASE_END]))
                 due = pool_f[place, ARRIVAL] + deadline
                 if due <= start and due <= t1:
-                    end(
-                        pod_i,
-                        pool_i,
-                        pool_f,
-                        counters,
-                        record_i,
-                        record_f,
-                        n,
-                        i,
-                        place,
-                        due,
-                        False,
-                        network,
-                        payload,
-                        deadline,
-                    )
+                    end(tables, state, out, n, i, place, due, False)
                     continue
                 if start <= now:
                     busy[running] = i
@@ -150,7 +105,7 @@ def serve_sharing(
             for p in range(gpus):
                 if on_gpu[n, i, p] > 0:
                     share += weight[p]
-            speed[b] = gpu_seconds[n, i, 0] + gpu_seconds[n, i, 1] * (share / pod_i[n, i, VGPUS])
+            speed[b] = tables.gpu_seconds[n, i, 0] + tables.gpu_seconds[n, i, 1] * (share / pod_i[n, i, VGPUS])
             place = pod_i[n, i, HEAD]
             finish = now + pool_f[place, REMAINING] * speed[b]
             after = min(after, min(finish, pool_f[place, ARRIVAL] + deadline))
@@ -163,122 +118,43 @@ def serve_sharing(
             pool_f[place, INFERENCE] += passed
             pod_f[n, i, BUSY] += passed
             pod_i[n, i, SERVING] = 1
-            due = pool_f[place, ARRIVAL] + deadline
             finished = left <= TIE
-            if finished or due <= after:
-                end(
-                    pod_i,
-                    pool_i,
-                    pool_f,
-                    counters,
-                    record_i,
-                    record_f,
-                    n,
-                    i,
-                    place,
-                    after,
-                    finished,
-                    network,
-                    payload,
-                    deadline,
-                )
+            if finished or pool_f[place, ARRIVAL] + deadline <= after:
+                end(tables, state, out, n, i, place, after, finished)
         now = after
 
 
 @compiled
-def serve_node(
-    pod_i: IntArray,
-    pod_f: FloatArray,
-    on_gpu: IntArray,
-    pool_i: IntArray,
-    pool_f: FloatArray,
-    counters: IntArray,
-    longest: FloatArray,
-    record_i: IntArray,
-    record_f: FloatArray,
-    n: int,
-    t0: float,
-    t1: float,
-    cpu_seconds: FloatArray,
-    gpu_seconds: FloatArray,
-    network: FloatArray,
-    payload: FloatArray,
-    deadline: float,
-    weight: FloatArray,
-    busy: IntArray,
-    speed: FloatArray,
-) -> None:
+def serve_node(tables: Tables, state: State, out: Output, scratch: Scratch, n: int, t0: float, t1: float) -> None:
     """Serve all queues of node n from t0 to t1, then end what has expired."""
-    lms, gpus = pod_i.shape[1], on_gpu.shape[2]
+    pod_i, on_gpu = state.pod_i, state.on_gpu
+    lms = pod_i.shape[1]
+    tenants = 0
+    for i in range(lms):
+        if pod_i[n, i, PHASE] == READY and pod_i[n, i, VGPUS] > 0 and pod_i[n, i, HEAD] >= 0:
+            scratch.tenant[tenants] = i
+            tenants += 1
     crowded = False
-    for p in range(gpus):
-        tenants = 0
-        for i in range(lms):
-            if pod_i[n, i, PHASE] == READY and on_gpu[n, i, p] > 0 and pod_i[n, i, HEAD] >= 0:
-                tenants += 1
-        crowded |= tenants > 1
+    if tenants > 1:
+        for p in range(tables.gpus[n]):
+            here = 0
+            for k in range(tenants):
+                if on_gpu[n, scratch.tenant[k], p] > 0:
+                    here += 1
+            crowded |= here > 1
     if crowded:
-        serve_sharing(
-            pod_i,
-            pod_f,
-            on_gpu,
-            pool_i,
-            pool_f,
-            counters,
-            record_i,
-            record_f,
-            n,
-            t0,
-            t1,
-            gpu_seconds,
-            network,
-            payload,
-            deadline,
-            weight,
-            busy,
-            speed,
-        )
+        serve_sharing(tables, state, out, scratch, n, t0, t1, tenants)
     for i in range(lms):
         if pod_i[n, i, HEAD] < 0:
             continue
-        if pod_i[n, i, PHASE] == READY:
-            if pod_i[n, i, VGPUS] == 0:
-                serve_alone(
-                    pod_i,
-                    pod_f,
-                    pool_i,
-                    pool_f,
-                    counters,
-                    record_i,
-                    record_f,
-                    n,
-                    i,
-                    t0,
-                    t1,
-                    cpu_seconds[n, i, pod_i[n, i, CORES]],
-                    network,
-                    payload,
-                    deadline,
-                )
-            elif not crowded:
-                serve_alone(
-                    pod_i,
-                    pod_f,
-                    pool_i,
-                    pool_f,
-                    counters,
-                    record_i,
-                    record_f,
-                    n,
-                    i,
-                    t0,
-                    t1,
-                    gpu_seconds[n, i, 0] + gpu_seconds[n, i, 1],
-                    network,
-                    payload,
-                    deadline,
-                )
-        expire(pod_i, pool_i, pool_f, counters, longest, record_i, record_f, n, i, t1, network, payload, deadline)
+        on_vgpus = pod_i[n, i, VGPUS] > 0
+        if pod_i[n, i, PHASE] == READY and not (on_vgpus and crowded):
+            if on_vgpus:
+                seconds = tables.gpu_seconds[n, i, 0] + tables.gpu_seconds[n, i, 1]
+            else:
+                seconds = tables.cpu_seconds[n, i, pod_i[n, i, CORES]]
+            serve_alone(tables, state, out, n, i, t0, t1, seconds)
+        expire(tables, state, out, n, i, t1)
 
 
 @compiled_entry
@@ -289,115 +165,31 @@ def advance(
     origin: IntArray,
     lm: IntArray,
     prompts: IntArray,
-    targets: IntArray,
-    cores: IntArray,
-    vgpus: IntArray,
-    decided: IntArray,
-    record_i: IntArray,
-    record_f: FloatArray,
+    schedule: Schedule,
+    out: Output,
     scratch: Scratch,
 ) -> int:
     """Run the slots that the schedule covers, from the state's slot on; return how many records were written.
 
-    `targets`, `cores`, `vgpus` have shape [T, N, I], `decided` [T, N] (0: the node keeps what it has). Arrivals are
-    in order of
-    time and lie within the T slots. The state's pools and the records must have room for all that wait or arrive.
+    Arrivals are in order of time and lie within those slots. The state's pools and the output must have room for all
+    that wait or arrive.
     """
-    pod_i, pod_f, on_gpu, arrived, counters, longest, pool_i, pool_f = state
-    (
-        node_cores,
-        gpus,
-        per_gpu,
-        memory,
-        lm_memory,
-        host_cores,
-        pod_seconds,
-        payload,
-        cpu_s,
-        gpu_s,
-        network,
-        timing,
-    ) = tables
-    slot_s, deadline, timeout = timing[0], timing[1], timing[2]
-    weight, speed, busy = scratch
+    counters, slot_s = state.counters, tables.timing[0]
     counters[ENDED] = 0
     q = 0
-    for t in range(targets.shape[0]):
+    for t in range(schedule.targets.shape[0]):
         t0 = counters[SLOT] * slot_s
         t1 = (counters[SLOT] + 1) * slot_s
-        arrived[:] = 0
+        state.arrived_in_slot[:] = 0
         while q < time_s.shape[0] and time_s[q] < t1:
-            dispatch(
-                pod_i,
-                pool_i,
-                pool_f,
-                counters,
-                longest,
-                arrived,
-                record_i,
-                record_f,
-                time_s[q],
-                origin[q],
-                lm[q],
-                prompts[q],
-                targets[t, origin[q], lm[q]],
-                network,
-                payload,
-            )
+            target = schedule.targets[t, origin[q], lm[q]]
+            dispatch(tables, state, out, time_s[q], origin[q], lm[q], prompts[q], target)
             q += 1
-        for n in range(pod_i.shape[0]):
-            if decided[t, n] != 0:
-                apply_deployment(pod_i, pod_f, pool_i, pool_f, n, t0, cores[t, n], vgpus[t, n], pod_seconds)
-                admit(
-                    pod_i,
-                    pod_f,
-                    on_gpu,
-                    n,
-                    t0,
-                    node_cores,
-                    gpus,
-                    per_gpu,
-                    memory,
-                    lm_memory,
-                    host_cores,
-                    pod_seconds,
-                )
-            live(
-                pod_i,
-                pod_f,
-                on_gpu,
-                n,
-                t1,
-                node_cores,
-                gpus,
-                per_gpu,
-                memory,
-                lm_memory,
-                host_cores,
-                pod_seconds,
-                timeout,
-            )
-            serve_node(
-                pod_i,
-                pod_f,
-                on_gpu,
-                pool_i,
-                pool_f,
-                counters,
-                longest,
-                record_i,
-                record_f,
-                n,
-                t0,
-                t1,
-                cpu_s,
-                gpu_s,
-                network,
-                payload,
-                deadline,
-                weight,
-                busy,
-                speed,
-            )
+        for n in range(state.pod_i.shape[0]):
+            if schedule.decided[t, n] != 0:
+                apply_deployment(tables, state, n, t0, schedule.cores[t, n], schedule.vgpus[t, n])
+                admit(tables, state, n, t0)
+            live(tables, state, n, t1)
+            serve_node(tables, state, out, scratch, n, t0, t1)
         counters[SLOT] += 1
     return int(counters[ENDED])

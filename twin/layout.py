@@ -168,9 +168,34 @@ class Scratch(NamedTuple):
     """[I] seconds per prompt of each busy pod."""
     busy: IntArray
     """[I] LMs whose pods are busy."""
+    tenant: IntArray
+    """[I] LMs whose pods on vGPUs are ready and have requests."""
 
 
 def scratch(state: State) -> Scratch:
     """Room for a cluster of the size of `state`."""
     lms, gpus = state.on_gpu.shape[1:]
-    return Scratch(np.zeros(gpus), np.zeros(lms), np.zeros(lms, dtype=np.int64))
+    index = np.zeros(lms, dtype=np.int64)
+    return Scratch(np.zeros(gpus), np.zeros(lms), index, index.copy())
+
+
+class Schedule(NamedTuple):
+    """Decisions for T slots in a row."""
+
+    targets: IntArray
+    """[T, N, I] routing plans."""
+    cores: IntArray
+    """[T, N, I]"""
+    vgpus: IntArray
+    """[T, N, I]"""
+    decided: IntArray
+    """[T, N] 0 where the node keeps what it has."""
+
+
+class Output(NamedTuple):
+    """Records of the requests that ended, one column each."""
+
+    record_i: IntArray
+    """[RECORD_I, R]"""
+    record_f: FloatArray
+    """[RECORD_F, R]"""

@@ -23,8 +23,9 @@ from twin.layout import (
     WANT_CORES,
     WANT_SINCE,
     WANT_VGPUS,
-    FloatArray,
     IntArray,
+    State,
+    Tables,
 )
 
 SLACK = 1e-9
@@ -34,76 +35,54 @@ TIE = 1e-7
 
 
 @compiled
-def fits(
-    pod_i: IntArray,
-    n: int,
-    i: int,
-    cores: IntArray,
-    gpus: IntArray,
-    vgpus_per_gpu: IntArray,
-    memory: FloatArray,
-    lm_memory: FloatArray,
-    host_cores: IntArray,
-) -> bool:
+def fits(tables: Tables, state: State, n: int, i: int) -> bool:
     """True where the wanted pod of LM i fits into what node n's pods do not hold."""
-    free_cores, free_vgpus = cores[n], gpus[n] * vgpus_per_gpu[n]
-    free_ram, free_vram = memory[n, 0], memory[n, 1]
-    for j in range(pod_i.shape[1]):
-        if pod_i[n, j, PHASE] != OFF_PHASE:
+    pod, lm_memory = state.pod_i, tables.lm_memory
+    free_cores, free_vgpus = tables.cores[n], tables.gpus[n] * tables.vgpus_per_gpu[n]
+    free_ram, free_vram = tables.memory[n, 0], tables.memory[n, 1]
+    for j in range(pod.shape[1]):
+        if pod[n, j, PHASE] != OFF_PHASE:
             free_ram -= lm_memory[j, 0]
-            if pod_i[n, j, VGPUS] > 0:
-                free_cores -= host_cores[j]
-                free_vgpus -= pod_i[n, j, VGPUS]
+            if pod[n, j, VGPUS] > 0:
+                free_cores -= tables.host_cores[j]
+                free_vgpus -= pod[n, j, VGPUS]
                 free_vram -= lm_memory[j, 1]
             else:
-                free_cores -= pod_i[n, j, CORES]
+                free_cores -= pod[n, j, CORES]
     if lm_memory[i, 0] > free_ram + SLACK:
         return False
-    if pod_i[n, i, WANT_VGPUS] > 0:
+    if pod[n, i, WANT_VGPUS] > 0:
         return bool(
-            host_cores[i] <= free_cores
-            and pod_i[n, i, WANT_VGPUS] <= free_vgpus
+            tables.host_cores[i] <= free_cores
+            and pod[n, i, WANT_VGPUS] <= free_vgpus
             and lm_memory[i, 1] <= free_vram + SLACK
         )
-    return bool(pod_i[n, i, WANT_CORES] <= free_cores)
+    return bool(pod[n, i, WANT_CORES] <= free_cores)
 
 
 @compiled
-def place_on_gpus(pod_i: IntArray, on_gpu: IntArray, n: int, i: int, gpus: int, vgpus_per_gpu: int) -> None:
+def place_on_gpus(tables: Tables, state: State, n: int, i: int) -> None:
     """Give the pod's vGPUs one by one to the physical GPU with the most free, the lowest number on a tie."""
-    for _ in range(pod_i[n, i, VGPUS]):
+    for _ in range(state.pod_i[n, i, VGPUS]):
         best, most = 0, -1
-        for p in range(gpus):
-            free = vgpus_per_gpu
-            for j in range(pod_i.shape[1]):
-                free -= on_gpu[n, j, p]
+        for p in range(tables.gpus[n]):
+            free = tables.vgpus_per_gpu[n]
+            for j in range(state.pod_i.shape[1]):
+                free -= state.on_gpu[n, j, p]
             if free > most:
                 best, most = p, free
-        on_gpu[n, i, best] += 1
+        state.on_gpu[n, i, best] += 1
 
 
 @compiled
-def admit(
-    pod_i: IntArray,
-    pod_f: FloatArray,
-    on_gpu: IntArray,
-    n: int,
-    now: float,
-    cores: IntArray,
-    gpus: IntArray,
-    vgpus_per_gpu: IntArray,
-    memory: FloatArray,
-    lm_memory: FloatArray,
-    host_cores: IntArray,
-    pod_seconds: FloatArray,
-) -> None:
+def admit(tables: Tables, state: State, n: int, now: float) -> None:
     """Start every Pending pod of node n that fits, oldest first; one that does not fit stops nobody."""
-    lms = pod_i.shape[1]
+    pod, pod_f = state.pod_i, state.pod_f
     since, index = -math.inf, -1
     while True:
         best, best_since = -1, math.inf
-        for i in range(lms):
-            if pod_i[n, i, WANT] == 0 or pod_i[n, i, PHASE] != OFF_PHASE:
+        for i in range(pod.shape[1]):
+            if pod[n, i, WANT] == 0 or pod[n, i, PHASE] != OFF_PHASE:
                 continue
             at = pod_f[n, i, WANT_SINCE]
             if (at > since or (at == since and i > index)) and at < best_since:
@@ -111,130 +90,86 @@ def admit(
         if best < 0:
             return
         since, index = best_since, best
-        if fits(pod_i, n, best, cores, gpus, vgpus_per_gpu, memory, lm_memory, host_cores):
-            pod_i[n, best, WANT] = 0
-            pod_i[n, best, PHASE] = STARTING
-            pod_i[n, best, CORES] = pod_i[n, best, WANT_CORES]
-            pod_i[n, best, VGPUS] = pod_i[n, best, WANT_VGPUS]
-            on_vgpus = pod_i[n, best, VGPUS] > 0
-            pod_f[n, best, PHASE_END] = now + (pod_seconds[best, 1] if on_vgpus else pod_seconds[best, 0])
-            place_on_gpus(pod_i, on_gpu, n, best, gpus[n], vgpus_per_gpu[n])
+        if fits(tables, state, n, best):
+            pod[n, best, WANT] = 0
+            pod[n, best, PHASE] = STARTING
+            pod[n, best, CORES] = pod[n, best, WANT_CORES]
+            pod[n, best, VGPUS] = pod[n, best, WANT_VGPUS]
+            mode = 1 if pod[n, best, VGPUS] > 0 else 0
+            pod_f[n, best, PHASE_END] = now + tables.pod_seconds[best, mode]
+            place_on_gpus(tables, state, n, best)
 
 
 @compiled
-def stop(
-    pod_i: IntArray,
-    pod_f: FloatArray,
-    pool_i: IntArray,
-    pool_f: FloatArray,
-    n: int,
-    i: int,
-    now: float,
-    seconds: float,
-) -> None:
+def stop(tables: Tables, state: State, n: int, i: int, now: float) -> None:
     """Turn the pod TERMINATING; the request in hand keeps its finished prompts and loses the work on the next."""
-    pod_i[n, i, PHASE] = TERMINATING
-    pod_f[n, i, PHASE_END] = now + seconds
-    if pod_i[n, i, SERVING] == 1:
-        head = pod_i[n, i, HEAD]
-        pool_f[head, REMAINING] = math.ceil(pool_f[head, REMAINING] - TIE)
-        pool_i[head, INTERRUPTIONS] += 1
-        pod_i[n, i, SERVING] = 0
+    state.pod_i[n, i, PHASE] = TERMINATING
+    state.pod_f[n, i, PHASE_END] = now + tables.pod_seconds[i, 2]
+    if state.pod_i[n, i, SERVING] == 1:
+        head = state.pod_i[n, i, HEAD]
+        state.pool_f[head, REMAINING] = math.ceil(state.pool_f[head, REMAINING] - TIE)
+        state.pool_i[head, INTERRUPTIONS] += 1
+        state.pod_i[n, i, SERVING] = 0
 
 
 @compiled
 def apply_deployment(
-    pod_i: IntArray,
-    pod_f: FloatArray,
-    pool_i: IntArray,
-    pool_f: FloatArray,
-    n: int,
-    now: float,
-    new_cores: IntArray,
-    new_vgpus: IntArray,
-    pod_seconds: FloatArray,
+    tables: Tables, state: State, n: int, now: float, new_cores: IntArray, new_vgpus: IntArray
 ) -> None:
     """Carry the deployment of node n ([I] cores and vGPUs) into deletes and Pending pods, by the table of the page."""
-    lms = pod_i.shape[1]
+    pod = state.pod_i
     blocked = False
-    for i in range(lms):
-        blocked |= pod_i[n, i, WANT] == 1
-    for i in range(lms):
-        phase = pod_i[n, i, PHASE]
-        runs = phase in (STARTING, READY)
+    for i in range(pod.shape[1]):
+        blocked |= pod[n, i, WANT] == 1
+    for i in range(pod.shape[1]):
+        runs = pod[n, i, PHASE] == STARTING or pod[n, i, PHASE] == READY
         if new_cores[i] == 0 and new_vgpus[i] == 0:
-            pod_i[n, i, WANT] = 0
+            pod[n, i, WANT] = 0
             if runs:
-                stop(pod_i, pod_f, pool_i, pool_f, n, i, now, pod_seconds[i, 2])
-        elif blocked or (runs and pod_i[n, i, CORES] == new_cores[i] and pod_i[n, i, VGPUS] == new_vgpus[i]):
+                stop(tables, state, n, i, now)
+        elif blocked or (runs and pod[n, i, CORES] == new_cores[i] and pod[n, i, VGPUS] == new_vgpus[i]):
             continue
         else:
             if runs:
-                stop(pod_i, pod_f, pool_i, pool_f, n, i, now, pod_seconds[i, 2])
-            pod_i[n, i, WANT] = 1
-            pod_i[n, i, WANT_CORES] = new_cores[i]
-            pod_i[n, i, WANT_VGPUS] = new_vgpus[i]
-            pod_f[n, i, WANT_SINCE] = now
+                stop(tables, state, n, i, now)
+            pod[n, i, WANT] = 1
+            pod[n, i, WANT_CORES] = new_cores[i]
+            pod[n, i, WANT_VGPUS] = new_vgpus[i]
+            state.pod_f[n, i, WANT_SINCE] = now
 
 
 @compiled
-def live(
-    pod_i: IntArray,
-    pod_f: FloatArray,
-    on_gpu: IntArray,
-    n: int,
-    until: float,
-    cores: IntArray,
-    gpus: IntArray,
-    vgpus_per_gpu: IntArray,
-    memory: FloatArray,
-    lm_memory: FloatArray,
-    host_cores: IntArray,
-    pod_seconds: FloatArray,
-    timeout: float,
-) -> None:
+def live(tables: Tables, state: State, n: int, until: float) -> None:
     """Let everything happen that is due on node n up to and including `until`."""
-    lms = pod_i.shape[1]
+    pod, pod_f, timeout = state.pod_i, state.pod_f, tables.timing[2]
+    lms = pod.shape[1]
     for i in range(lms):
         pod_f[n, i, BUSY] = 0.0
     while True:
         due, starting = math.inf, False
         for i in range(lms):
-            phase = pod_i[n, i, PHASE]
+            phase = pod[n, i, PHASE]
             starting |= phase == STARTING
             if phase == TERMINATING:
                 due = min(due, pod_f[n, i, PHASE_END])
-            if pod_i[n, i, WANT] == 1:
+            if pod[n, i, WANT] == 1:
                 due = min(due, pod_f[n, i, WANT_SINCE] + timeout)
         if due > until:
             break
         released = False
         for i in range(lms):
-            if pod_i[n, i, PHASE] == TERMINATING and pod_f[n, i, PHASE_END] <= due:
-                pod_i[n, i, PHASE] = OFF_PHASE
-                pod_i[n, i, CORES] = 0
-                pod_i[n, i, VGPUS] = 0
-                on_gpu[n, i, :] = 0
+            if pod[n, i, PHASE] == TERMINATING and pod_f[n, i, PHASE_END] <= due:
+                pod[n, i, PHASE] = OFF_PHASE
+                pod[n, i, CORES] = 0
+                pod[n, i, VGPUS] = 0
+                state.on_gpu[n, i, :] = 0
                 released = True
         if released:
-            admit(
-                pod_i,
-                pod_f,
-                on_gpu,
-                n,
-                due,
-                cores,
-                gpus,
-                vgpus_per_gpu,
-                memory,
-                lm_memory,
-                host_cores,
-                pod_seconds,
-            )
+            admit(tables, state, n, due)
         for i in range(lms):
-            if pod_i[n, i, WANT] == 1 and pod_f[n, i, WANT_SINCE] + timeout <= due:
-                pod_i[n, i, WANT] = 0
+            if pod[n, i, WANT] == 1 and pod_f[n, i, WANT_SINCE] + timeout <= due:
+                pod[n, i, WANT] = 0
     if starting:
         for i in range(lms):
-            if pod_i[n, i, PHASE] == STARTING and pod_f[n, i, PHASE_END] <= until:
-                pod_i[n, i, PHASE] = READY
+            if pod[n, i, PHASE] == STARTING and pod_f[n, i, PHASE_END] <= until:
+                pod[n, i, PHASE] = READY

@@ -40,8 +40,9 @@ from twin.layout import (
     SERVING,
     TAIL,
     WAITING,
-    FloatArray,
-    IntArray,
+    Output,
+    State,
+    Tables,
 )
 from twin.pods import TIE
 
@@ -50,40 +51,27 @@ SUCCESS, LATE, EXPIRED_WAITING, EXPIRED_RUNNING, UNROUTABLE = (int(outcome) for 
 
 @compiled
 def dispatch(
-    pod_i: IntArray,
-    pool_i: IntArray,
-    pool_f: FloatArray,
-    counters: IntArray,
-    longest: FloatArray,
-    arrived: IntArray,
-    record_i: IntArray,
-    record_f: FloatArray,
-    at: float,
-    origin: int,
-    i: int,
-    prompts: int,
-    target: int,
-    network: FloatArray,
-    payload: FloatArray,
+    tables: Tables, state: State, out: Output, at: float, origin: int, i: int, prompts: int, target: int
 ) -> None:
     """Put one request into the queue of (target, i), in order of the moment at which it gets there."""
+    pod, pool_i, pool_f, counters = state.pod_i, state.pool_i, state.pool_f, state.counters
     request = counters[ARRIVED]
     counters[ARRIVED] += 1
-    arrived[origin, i, ARRIVED_REQUESTS] += 1
-    arrived[origin, i, ARRIVED_PROMPTS] += prompts
+    state.arrived_in_slot[origin, i, ARRIVED_REQUESTS] += 1
+    state.arrived_in_slot[origin, i, ARRIVED_PROMPTS] += prompts
     if target < 0:
         row = counters[ENDED]
         counters[ENDED] += 1
-        record_i[R_REQUEST, row], record_i[R_LM, row], record_i[R_ORIGIN, row] = request, i, origin
-        record_i[R_TARGET, row], record_i[R_PROMPTS, row] = NOWHERE, prompts
-        record_i[R_OUTCOME, row], record_i[R_INTERRUPTIONS, row] = UNROUTABLE, 0
-        record_f[:, row] = 0.0
-        record_f[R_ARRIVAL, row] = at
+        out.record_i[R_REQUEST, row], out.record_i[R_LM, row], out.record_i[R_ORIGIN, row] = request, i, origin
+        out.record_i[R_TARGET, row], out.record_i[R_PROMPTS, row] = NOWHERE, prompts
+        out.record_i[R_OUTCOME, row], out.record_i[R_INTERRUPTIONS, row] = UNROUTABLE, 0
+        out.record_f[:, row] = 0.0
+        out.record_f[R_ARRIVAL, row] = at
         return
     uplink = 0.0
     if target != origin:
-        uplink = network[origin, target, 0] + prompts * payload[i, 0] * network[origin, target, 1]
-    longest[0] = max(longest[0], uplink)
+        uplink = tables.network[origin, target, 0] + prompts * tables.payload[i, 0] * tables.network[origin, target, 1]
+    state.longest[0] = max(state.longest[0], uplink)
     place = counters[FREE]
     if place >= 0:
         counters[FREE] = pool_i[place, NEXT]
@@ -100,42 +88,29 @@ def dispatch(
     pool_f[place, JOIN] = join
     pool_f[place, REMAINING] = prompts
     pool_f[place, INFERENCE] = 0.0
-    before = pod_i[target, i, TAIL]
+    before = pod[target, i, TAIL]
     while before >= 0 and pool_f[before, JOIN] > join:
         before = pool_i[before, PREVIOUS]
-    after = pod_i[target, i, HEAD] if before < 0 else pool_i[before, NEXT]
+    after = pod[target, i, HEAD] if before < 0 else pool_i[before, NEXT]
     pool_i[place, PREVIOUS] = before
     pool_i[place, NEXT] = after
     if before < 0:
-        pod_i[target, i, HEAD] = place
+        pod[target, i, HEAD] = place
     else:
         pool_i[before, NEXT] = place
     if after < 0:
-        pod_i[target, i, TAIL] = place
+        pod[target, i, TAIL] = place
     else:
         pool_i[after, PREVIOUS] = place
-    pod_i[target, i, REQUESTS] += 1
-    pod_i[target, i, PROMPTS] += prompts
+    pod[target, i, REQUESTS] += 1
+    pod[target, i, PROMPTS] += prompts
 
 
 @compiled
-def end(
-    pod_i: IntArray,
-    pool_i: IntArray,
-    pool_f: FloatArray,
-    counters: IntArray,
-    record_i: IntArray,
-    record_f: FloatArray,
-    n: int,
-    i: int,
-    place: int,
-    finish: float,
-    finished: bool,
-    network: FloatArray,
-    payload: FloatArray,
-    deadline: float,
-) -> None:
+def end(tables: Tables, state: State, out: Output, n: int, i: int, place: int, finish: float, finished: bool) -> None:
     """Take a request out of its queue and write its record; `finish` is when inference ended or the deadline passed."""
+    pod, pool_i, pool_f, counters = state.pod_i, state.pool_i, state.pool_f, state.counters
+    record_i, record_f, deadline = out.record_i, out.record_f, tables.timing[1]
     row = counters[ENDED]
     counters[ENDED] += 1
     origin, prompts, at = pool_i[place, ORIGIN], pool_i[place, BATCH], pool_f[place, ARRIVAL]
@@ -143,7 +118,7 @@ def end(
     downlink = 0.0
     if finished:
         if origin != n:
-            downlink = network[n, origin, 0] + prompts * payload[i, 1] * network[n, origin, 1]
+            downlink = tables.network[n, origin, 0] + prompts * tables.payload[i, 1] * tables.network[n, origin, 1]
         outcome = SUCCESS if finish + downlink - at <= deadline + TIE else LATE
     else:
         outcome = EXPIRED_RUNNING if inference > 0.0 else EXPIRED_WAITING
@@ -156,58 +131,30 @@ def end(
     record_f[R_INFERENCE, row], record_f[R_DOWNLINK, row] = inference, downlink
     before, after = pool_i[place, PREVIOUS], pool_i[place, NEXT]
     if before < 0:
-        pod_i[n, i, HEAD] = after
-        pod_i[n, i, SERVING] = 0
+        pod[n, i, HEAD] = after
+        pod[n, i, SERVING] = 0
     else:
         pool_i[before, NEXT] = after
     if after < 0:
-        pod_i[n, i, TAIL] = before
+        pod[n, i, TAIL] = before
     else:
         pool_i[after, PREVIOUS] = before
-    pod_i[n, i, REQUESTS] -= 1
-    pod_i[n, i, PROMPTS] -= prompts
+    pod[n, i, REQUESTS] -= 1
+    pod[n, i, PROMPTS] -= prompts
     pool_i[place, NEXT] = counters[FREE]
     counters[FREE] = place
     counters[WAITING] -= 1
 
 
 @compiled
-def expire(
-    pod_i: IntArray,
-    pool_i: IntArray,
-    pool_f: FloatArray,
-    counters: IntArray,
-    longest: FloatArray,
-    record_i: IntArray,
-    record_f: FloatArray,
-    n: int,
-    i: int,
-    now: float,
-    network: FloatArray,
-    payload: FloatArray,
-    deadline: float,
-) -> None:
+def expire(tables: Tables, state: State, out: Output, n: int, i: int, now: float) -> None:
     """End every request of the queue whose deadline has passed at `now`; only the front of the queue can hold such."""
-    place = pod_i[n, i, HEAD]
-    front = now - deadline + longest[0] + TIE
-    while place >= 0 and pool_f[place, JOIN] <= front:
-        after = pool_i[place, NEXT]
-        due = pool_f[place, ARRIVAL] + deadline
+    deadline = tables.timing[1]
+    place = state.pod_i[n, i, HEAD]
+    front = now - deadline + state.longest[0] + TIE
+    while place >= 0 and state.pool_f[place, JOIN] <= front:
+        after = state.pool_i[place, NEXT]
+        due = state.pool_f[place, ARRIVAL] + deadline
         if due <= now:
-            end(
-                pod_i,
-                pool_i,
-                pool_f,
-                counters,
-                record_i,
-                record_f,
-                n,
-                i,
-                place,
-                due,
-                False,
-                network,
-                payload,
-                deadline,
-            )
+            end(tables, state, out, n, i, place, due, False)
         place = after

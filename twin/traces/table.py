@@ -145,9 +145,12 @@ def read_rows(path: Path, required: Sequence[str], lower: bool = False) -> Rows:
             f"it has {', '.join(names)}."
         )
     broken: list[tuple[int, str]] = []
+    torn: list[int] = []
 
     def skip(row: arrow_csv.InvalidRow) -> str:
         broken.append((row.number, f"{row.actual_columns} fields where the header has {row.expected_columns}"))
+        if "\n" in row.text:
+            torn.append(row.number)
         return "skip"
 
     try:
@@ -172,11 +175,9 @@ def read_rows(path: Path, required: Sequence[str], lower: bool = False) -> Rows:
     kept = int(np.flatnonzero(~blank)[-1]) + 1 if not blank.all() else 0
     rows = Rows(path, table.slice(0, kept), line[:kept], np.ones(kept, dtype=np.bool_), len(broken), broken[:NAMED])
     for name in names:
-        torn = np.flatnonzero(_bools(pc.match_substring(rows.table[name], "\n")))
-        if torn.size:
-            raise InputError(
-                f"{path}:{rows.line[torn[0]]}: {name} has a quote that opens and does not close on its line."
-            )
+        torn += rows.line[_bools(pc.match_substring(rows.table[name], "\n"))].tolist()
+    if torn:
+        raise InputError(f"{path}:{min(torn)}: a quote opens on this line and does not close on it.")
     rows.reject(blank[:kept], lambda row: "the line is blank")
     return rows
 
