@@ -137,6 +137,10 @@ class Twin:
         other._schedule = Schedule(*(array.copy() for array in self._schedule))
         return other
 
+    def adopt(self, state: State) -> None:
+        """Continue from a state of the same cluster; the twin owns it from here on."""
+        self._state = state
+
     def save(self) -> bytes:
         """The whole state, decisions in force included, as an uncompressed NumPy archive."""
         out = io.BytesIO()

@@ -1,0 +1,99 @@
+"""A twin in the state that a snapshot tells of: where every rehearsal starts, live or simulated.
+
+A snapshot does not say everything. What it leaves open is filled in the plainest way: the prompts of a backlog are
+spread evenly over its requests, which came one after the other at even intervals since the oldest; they came from the
+node where they wait; vGPUs sit where the device plugin would have put them, LM by LM; a Pending pod waits since now.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from domain.cluster import Cluster
+from domain.telemetry import Phase, Snapshot
+from twin.layout import (
+    ARRIVAL,
+    ARRIVED,
+    BATCH,
+    CORES,
+    FRESH,
+    HEAD,
+    INFERENCE,
+    JOIN,
+    NEXT,
+    ORIGIN,
+    PHASE,
+    PHASE_END,
+    POOL_F,
+    POOL_I,
+    PREVIOUS,
+    PROMPTS,
+    REMAINING,
+    REQUEST,
+    REQUESTS,
+    SLOT,
+    TAIL,
+    VGPUS,
+    WAITING,
+    WANT,
+    WANT_CORES,
+    WANT_SINCE,
+    WANT_VGPUS,
+    State,
+)
+from twin.twin import Twin
+
+
+def reconstruct(cluster: Cluster, snapshot: Snapshot) -> Twin:
+    """Return a twin at the start of `snapshot.slot`; nodes without a reading count as empty."""
+    twin = Twin(cluster)
+    state = State.initial(cluster, capacity=int(snapshot.backlog_requests.sum()) + 64)
+    state.counters[SLOT] = snapshot.slot
+    _pods(cluster, snapshot, state)
+    _requests(cluster, snapshot, state)
+    twin.adopt(state)
+    return twin
+
+
+def _pods(cluster: Cluster, snapshot: Snapshot, state: State) -> None:
+    pod, now = state.pod_i, snapshot.time_s
+    pending = snapshot.phase == int(Phase.PENDING)
+    pod[:, :, PHASE] = np.where(pending, int(Phase.OFF), snapshot.phase)
+    pod[:, :, CORES] = np.where(pending, 0, snapshot.cores)
+    pod[:, :, VGPUS] = np.where(pending, 0, snapshot.vgpus)
+    pod[:, :, WANT] = pending
+    pod[:, :, WANT_CORES] = np.where(pending, snapshot.cores, 0)
+    pod[:, :, WANT_VGPUS] = np.where(pending, snapshot.vgpus, 0)
+    state.pod_f[:, :, PHASE_END] = now + snapshot.phase_left_s
+    state.pod_f[:, :, WANT_SINCE] = now
+    for n, i in np.argwhere(pod[:, :, VGPUS] > 0):
+        node = cluster.nodes[n]
+        for _ in range(int(pod[n, i, VGPUS])):
+            free = node.vgpus_per_gpu - state.on_gpu[n, :, : node.gpus].sum(axis=0)
+            state.on_gpu[n, i, int(np.argmax(free))] += 1
+
+
+def _requests(cluster: Cluster, snapshot: Snapshot, state: State) -> None:
+    now, place = snapshot.time_s, 0
+    for n, i in np.argwhere((snapshot.backlog_requests > 0) & (snapshot.backlog_prompts > 0)):
+        prompts = int(snapshot.backlog_prompts[n, i])
+        count = min(int(snapshot.backlog_requests[n, i]), prompts)
+        sizes = np.full(count, prompts // count)
+        sizes[: prompts % count] += 1
+        ages = snapshot.oldest_wait_s[n, i] * (1.0 - np.arange(count) / count)
+        rows = np.arange(place, place + count)
+        state.pool_i[rows] = np.zeros(POOL_I, dtype=np.int64)
+        state.pool_f[rows] = np.zeros(POOL_F)
+        state.pool_i[rows, REQUEST] = rows
+        state.pool_i[rows, ORIGIN] = n
+        state.pool_i[rows, BATCH] = sizes
+        state.pool_i[rows, NEXT] = np.append(rows[1:], -1)
+        state.pool_i[rows, PREVIOUS] = np.append(-1, rows[:-1])
+        state.pool_f[rows, ARRIVAL] = now - ages
+        state.pool_f[rows, JOIN] = now - ages
+        state.pool_f[rows, REMAINING] = sizes
+        state.pool_f[rows, INFERENCE] = 0.0
+        state.pod_i[n, i, HEAD], state.pod_i[n, i, TAIL] = rows[0], rows[-1]
+        state.pod_i[n, i, REQUESTS], state.pod_i[n, i, PROMPTS] = count, prompts
+        place += count
+    state.counters[FRESH] = state.counters[WAITING] = state.counters[ARRIVED] = place
