@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,9 +110,9 @@ class Rows:
 def header(path: Path, lower: bool = False) -> list[str]:
     """Return the column names of a CSV file (.csv or .csv.gz); raises InputError where there are none."""
     try:
-        opener = gzip.open if path.suffix == ".gz" else open
-        with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
-            names = [name.strip() for name in next(csv.reader(io.StringIO(file.readline(1 << 16))), [])]
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            first = file.readline(1 << 16).decode("utf-8-sig")
+        names = [name.strip() for name in next(csv.reader([first]), [])]
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file; give the path of a CSV file.") from None
     except IsADirectoryError:
