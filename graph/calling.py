@@ -1,0 +1,166 @@
+"""Calls to a model on behalf of one question: the cheapest way in, the tightest form of answer, the only retries.
+
+A slot asks hundreds of agents side by side, so what a call costs on this side counts. LangChain's `ainvoke` spends
+most of it on callbacks and tracing; where nobody listens, the model is called beneath them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManager
+from langchain_core.globals import get_llm_cache
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage
+from langchain_core.runnables.config import ensure_config
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
+
+from domain.ledger import Reason
+from graph.agent import Agent, AnswerFormat
+from graph.budget import CHARACTERS_PER_TOKEN, Account, Reservation
+from graph.conversation import Message, Reply, characters, read_message, read_result, to_langchain
+from graph.failures import classify, is_retryable, rejects_request, retry_after_s, tokens_of
+
+logger = logging.getLogger(__name__)
+
+TRIES = 4
+"""Calls that one question may make until one is answered."""
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 8.0
+"""Waits between them, where the server asks for none: doubled each time, up to the longest."""
+FREE = (Reason.CONNECTION, Reason.RATE_LIMIT, Reason.REJECTED_BY_SERVER)
+"""Failures before the model worked, which cost nothing."""
+
+
+async def invoke(model: BaseChatModel, messages: list[BaseMessage], options: Mapping[str, Any]) -> Reply:
+    """Call a model once, through `ainvoke` where a callback, a tracer, a cache or a rate limiter has a say."""
+    listeners = AsyncCallbackManager.configure(ensure_config().get("callbacks"), model.callbacks, verbose=model.verbose)
+    cached = model.cache is not False and (model.cache is not None or get_llm_cache() is not None)
+    if listeners.handlers or cached or model.rate_limiter is not None:
+        return read_message(await model.ainvoke(messages, **options))
+    return read_result(await model._agenerate(messages, **options))
+
+
+@dataclass
+class Caller:
+    """Makes the calls of one question, all inside its time and on its account."""
+
+    agent: Agent
+    account: Account | None
+    clock: Callable[[], float]
+    ends_s: float
+    """On the clock: when the time of the question is over."""
+    spread: float
+    """In [0, 1): moves the waits of agents that are asked side by side apart."""
+    prompt_tokens: int = 0
+    """As the server counted, over all calls."""
+    completion_tokens: int = 0
+
+    async def answer(self, messages: Sequence[Message], schema: Mapping[str, Any]) -> Reply:
+        """Call for an answer in the tightest form that the server can hold it to.
+
+        A server that rejects a form is asked again with the next looser one, and its endpoint remembers that.
+        """
+        endpoint, formats = self.agent.endpoint, list(AnswerFormat)
+        for form in formats[formats.index(endpoint.answer_format) :]:
+            try:
+                reply = await self.call(messages, _options(form, self.agent.role, schema))
+            except Exception as error:
+                if form is formats[-1] or not rejects_request(error):
+                    raise
+                continue
+            if formats.index(form) > formats.index(endpoint.answer_format):
+                endpoint.answer_format = form
+                logger.warning("%s holds answers to %s only", endpoint.address or self.agent.name, form)
+            return reply
+        raise AssertionError("the loop above returns or raises")
+
+    async def call(self, messages: Sequence[Message], options: Mapping[str, Any]) -> Reply:
+        """Call the model, again where its server is busy or away, and put what that cost on the account.
+
+        Raises:
+            BudgetExhaustedError: where the account cannot pay for it.
+            Exception: whatever the model raises.
+        """
+        agent, size = self.agent, characters(messages)
+        held = self.account.reserve(size, agent.max_completion_tokens, agent.price) if self.account else None
+        converted = [to_langchain(message) for message in messages]
+        try:
+            reply = await self._retried(converted, options)
+        except Exception as error:
+            self._settle_failure(held, error)
+            raise
+        self._settle(held, reply, size)
+        return reply
+
+    async def _retried(self, messages: list[BaseMessage], options: Mapping[str, Any]) -> Reply:
+        try:
+            return await invoke(self.agent.model, messages, options)
+        except Exception as error:
+            if not is_retryable(error):
+                raise
+            known = [error]
+
+        async def again() -> Reply:
+            if known:
+                raise known.pop()
+            return await invoke(self.agent.model, messages, options)
+
+        # Entered with the first failure in hand: the good case does without its cost.
+        retrying = AsyncRetrying(
+            retry=retry_if_exception(is_retryable),
+            wait=self._wait_s,
+            stop=self._must_stop,
+            sleep=asyncio.sleep,
+            reraise=True,
+        )
+        return await retrying(again)
+
+    def _wait_s(self, state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = None if error is None else retry_after_s(error)
+        if asked is not None:
+            return asked
+        return float(min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** (state.attempt_number - 1)) * (0.5 + self.spread / 2))
+
+    def _must_stop(self, state: RetryCallState) -> bool:
+        return state.attempt_number >= TRIES or self.clock() + state.upcoming_sleep >= self.ends_s
+
+    def _settle(self, held: Reservation | None, reply: Reply, size: int) -> None:
+        self.prompt_tokens += reply.prompt_tokens
+        self.completion_tokens += reply.completion_tokens
+        if self.account is None or held is None:
+            return
+        if reply.measured:
+            used = reply.prompt_tokens, reply.completion_tokens
+        else:
+            used = -(-size // CHARACTERS_PER_TOKEN), -(-len(reply.text) // CHARACTERS_PER_TOKEN)
+        self.account.settle(held, *used, self.agent.price)
+
+    def _settle_failure(self, held: Reservation | None, error: Exception) -> None:
+        used = tokens_of(error)
+        if used:
+            self.prompt_tokens += used[0]
+            self.completion_tokens += used[1]
+        if self.account is None or held is None:
+            return
+        if used:
+            self.account.settle(held, *used, self.agent.price)
+        elif classify(error).reason in FREE:
+            self.account.give_back(held)
+        # Else the model may have worked: what was set aside counts as spent.
+
+
+def _options(form: AnswerFormat, name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The same keywords that `model.bind(response_format=…)` would pass."""
+    match form:
+        case AnswerFormat.JSON_SCHEMA:
+            held = {"name": name, "strict": True, "schema": schema}
+            return {"response_format": {"type": "json_schema", "json_schema": held}}
+        case AnswerFormat.JSON_OBJECT:
+            return {"response_format": {"type": "json_object"}}
+        case AnswerFormat.TEXT:
+            return {}
