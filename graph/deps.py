@@ -85,6 +85,10 @@ class Memory(Protocol):
         """Keep an episode."""
         ...
 
+    async def last_case(self, run: str) -> Case | None:
+        """Return the episode of the run's last epoch."""
+        ...
+
     async def recall(
         self, testbed: str, traffic: dict[str, dict[str, float]], best: int, worst: int, nearest: int
     ) -> Any:

@@ -1,0 +1,99 @@
+"""Runs the slot graph slot after slot, and goes on where a killed run stopped: same slot, nothing decided twice.
+
+Three things survive a kill: checkpoints (the graph's state at the end of each slot), the ledger (each decision, written
+the moment it is made) and the records. A simulated world is brought back by playing the ledger's decisions into it
+again; a live one is still there. The slot in which the run died starts over, and takes from the ledger what was decided
+already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.types import Command, Interrupt
+
+from domain.decisions import RoutingPlan
+from domain.ledger import Decision, Role
+from domain.objective import summarise
+from domain.testbed import Testbed
+from graph.checkpoints import DURABILITY
+from graph.deps import Deps
+from graph.kinds import deployment_of
+from graph.slot import SlotGraph, build_graph
+from graph.state import SlotState
+
+Approver = Callable[[dict[str, Any]], Awaitable[bool]]
+"""Shows a macro-policy to a person and waits for yes or no."""
+
+
+@dataclass(frozen=True)
+class GraphRun:
+    """One run of the slot graph."""
+
+    deps: Deps
+    checkpointer: BaseCheckpointSaver[Any]
+    slots: int
+    replays: bool
+    """True where the world is simulated and has to be brought back after a kill."""
+    approver: Approver | None = None
+    on_slot: Callable[[SlotState], Awaitable[None]] | None = None
+    """Called after each slot with the state of the graph."""
+
+    async def run(self) -> int:
+        """Run all slots that are left; return the first slot that this process ran."""
+        graph = build_graph(self.deps, self.checkpointer, approve=self.approver is not None)
+        config: RunnableConfig = {"configurable": {"thread_id": self.deps.run}}
+        first = await self._restore(graph, config)
+        waiting = await graph.aget_state(config)
+        asked = waiting.interrupts if waiting.values.get("slot") == first else ()  # killed while a person was asked
+        for slot in range(first, self.slots):
+            state = await self._slot(graph, config, slot, asked)
+            asked = ()
+            if self.on_slot is not None:
+                await self.on_slot(state)
+        return first
+
+    async def _slot(self, graph: SlotGraph, config: RunnableConfig, slot: int, asked: Sequence[Interrupt]) -> SlotState:
+        given: Any = {"slot": slot}
+        while True:
+            if asked:
+                given = Command(resume=await self._ask(asked[0].value))
+            state: Any = await graph.ainvoke(given, config, durability=DURABILITY)
+            asked = state.get("__interrupt__", ())
+            if not asked:
+                return cast("SlotState", state)
+
+    async def _ask(self, question: dict[str, Any]) -> bool:
+        return self.approver is not None and await self.approver(question)
+
+    async def _restore(self, graph: SlotGraph, config: RunnableConfig) -> int:
+        saved = await graph.aget_state(config)
+        completed = int(saved.values.get("completed", -1)) if saved.values else -1
+        deps = self.deps
+        for slot in range(completed + 1 if self.replays else 0):
+            await play(deps.testbed, await deps.memory.decisions(deps.run, slot))
+        begun = await deps.memory.decisions(deps.run, completed + 1)
+        deps.decided = {(d.slot, d.role, d.node): d for d in begun}
+        cluster = deps.testbed.cluster
+        for epoch in range((completed + 1) // cluster.epoch_slots):
+            start = epoch * cluster.epoch_slots
+            records = await deps.memory.records(deps.run, start, start + cluster.epoch_slots - 1)
+            deps.history.append(summarise(records, cluster.n_lms, cluster.deadline_s, cluster.latency_weight))
+        deps.last_case = await deps.memory.last_case(deps.run)
+        return completed + 1
+
+
+async def play(testbed: Testbed, decisions: list[Decision]) -> None:
+    """Carry out one slot's decisions of the ledger and let the slot pass."""
+    cluster = testbed.cluster
+    for decision in decisions:
+        if decision.role == Role.SCHEDULER:
+            await testbed.route(RoutingPlan.from_json(cluster, decision.decision))
+        elif decision.role == Role.DEPLOYER and decision.decision and decision.node is not None:
+            n = cluster.node_index[decision.node]
+            await testbed.deploy(deployment_of(cluster, n, decision.decision))
+    await testbed.advance()
