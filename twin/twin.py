@@ -76,9 +76,11 @@ class Twin:
         """Apply a deployment to its node at the start of the current slot.
 
         Demands beyond the node's capacity leave pods Pending, as they would in Kubernetes. Raises ValueError for an
-        allocation that no pod of the LM could ever run with on that node.
+        allocation that no pod of the LM could ever run with on that node, and then changes nothing.
         """
         n = deployment.node
+        if len(deployment.allocations) != self.cluster.n_lms:
+            raise ValueError(f"a deployment needs {self.cluster.n_lms} allocations, one for each LM")
         for i, allocation in enumerate(deployment.allocations):
             c, g = allocation.cores, allocation.vgpus
             if c < 0 or g < 0 or (c and g) or not math.isfinite(self._seconds(n, i, c, g)):
@@ -86,7 +88,8 @@ class Twin:
                     f"{self.cluster.lms[i].name} cannot run on {self.cluster.nodes[n].name} with {c} cores "
                     f"and {g} vGPUs"
                 )
-            self._schedule.cores[0, n, i], self._schedule.vgpus[0, n, i] = c, g
+        self._schedule.cores[0, n] = [allocation.cores for allocation in deployment.allocations]
+        self._schedule.vgpus[0, n] = [allocation.vgpus for allocation in deployment.allocations]
         self._schedule.decided[0, n] = 1
 
     def _seconds(self, n: int, i: int, cores: int, vgpus: int) -> float:
