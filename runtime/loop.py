@@ -1,8 +1,8 @@
 """The slot loop (P1 section V-E, figure 4): observe, plan, schedule, deploy, let the slot pass, take the records.
 
 One loop serves every policy family, so that families differ in their decisions and in nothing else: the requests come
-from the workload alone, and each decision draws its random numbers from a stream of its own, named by (seed, role, slot,
-node). A family that draws more than another shifts nobody's numbers.
+from the workload alone, and each decision draws its random numbers from a stream of its own, named by (seed, role,
+slot, node). A family that draws more than another shifts nobody's numbers.
 """
 
 from __future__ import annotations

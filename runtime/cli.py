@@ -1,0 +1,260 @@
+"""The `edgewise` command: what it offers, what it says when something is wrong, and its exit status.
+
+Status 0: done. 1: the machine could not (disk full, no permission). 2: the input is wrong, said in one sentence. 130:
+interrupted. What a command does is in `runtime.commands`, imported when it runs, so that --help does not wait for a
+compiler.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from domain.errors import InputError
+
+BAD_INPUT, INTERRUPTED = 2, 130
+
+
+class Guarded(TyperGroup):
+    """Turns what can go wrong in any command into a sentence on the error stream and an exit status."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            typer.echo(f"edgewise: {error}", err=True)
+            raise typer.Exit(BAD_INPUT) from None
+        except KeyboardInterrupt:
+            typer.echo("edgewise: interrupted; the same command goes on where it stopped.", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise
+            typer.echo(f"edgewise: {error.filename or 'the run'}: {error.strerror or error}.", err=True)
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(
+    cls=Guarded,
+    rich_markup_mode="rich",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+trace_app = typer.Typer(rich_markup_mode="rich", help="Look at traces of requests.", no_args_is_help=True)
+testbed_app = typer.Typer(rich_markup_mode="rich", help="Look at testbeds and make new ones.", no_args_is_help=True)
+app.add_typer(trace_app, name="trace")
+app.add_typer(testbed_app, name="testbed")
+
+TestbedOption = Annotated[
+    str, typer.Option("--testbed", "-t", metavar="NAME|FILE", help="A built-in testbed or a YAML file.")
+]
+WorkloadOption = Annotated[
+    str,
+    typer.Option(
+        "--workload",
+        "-w",
+        metavar="NAME|FILE",
+        help="p1 (P1's random batches), real (bundled real traces), poisson, bursty, drift, hotspot, or a YAML file.",
+    ),
+]
+LoadOption = Annotated[
+    float, typer.Option("--load", metavar="X", help="Factor of the workload's requests: 2 is twice as many.")
+]
+EpochsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--epochs",
+        "-e",
+        metavar="N",
+        help="Epochs of new requests, 50 slots each on bristol.",
+        show_default="10, or as far as the trace goes",
+    ),
+]
+SlotsOption = Annotated[
+    int | None,
+    typer.Option("--slots", metavar="N", help="Slots of new requests, instead of --epochs.", show_default=False),
+]
+LambdaOption = Annotated[
+    float | None,
+    typer.Option(
+        "--lambda",
+        metavar="0..1",
+        help="Weight of latency against fairness in the objective J.",
+        show_default="the testbed's, 0.5 on bristol",
+    ),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="FOLDER",
+        help="Folder of the run; must not exist yet.",
+        show_default="runs/<testbed>-<workload>-seed<seed>",
+    ),
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"edgewise {version('edgewise')}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def start(
+    ctx: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Edgewise decides which edge server keeps which AI model loaded and where each prompt goes.
+
+    Without a command it shows itself: it compares five policy families on a digital twin of P1's Bristol testbed,
+    first with P1's workload, then with bundled excerpts of real traces. That takes less than a minute and needs no
+    network, key or GPU. P1 is the paper "Multi-Agentic AI for Fairness-Aware and Accelerated Multi-modal Large Model
+    Inference in Real-world Mobile Edge Networks" (arXiv 2602.07215).
+
+    Example: [bold]edgewise[/bold]
+    """
+    if ctx.invoked_subcommand is None:
+        from runtime.commands.experiments import demo
+
+        demo()
+
+
+@app.command()
+def run(
+    family: Annotated[
+        str, typer.Option("--family", "-f", metavar="CODE", help="Policy family; `edgewise families` lists them.")
+    ] = "RL",
+    testbed: TestbedOption = "bristol",
+    workload: WorkloadOption = "p1",
+    load: LoadOption = 1.0,
+    epochs: EpochsOption = None,
+    slots: SlotsOption = None,
+    seed: Annotated[int, typer.Option("--seed", "-s", min=0, metavar="N", help="Seed of requests and decisions.")] = 1,
+    latency_weight: LambdaOption = None,
+    out: OutOption = None,
+) -> None:
+    """Run one policy family on the twin and write its run folder.
+
+    Example: [bold]edgewise run --family AL --epochs 4 --seed 7[/bold]
+
+    Example: [bold]edgewise run --family LL --workload real --lambda 0.8 --out runs/local[/bold]
+    """
+    from runtime.commands.experiments import Request, execute
+
+    execute(Request(testbed, workload, load, [family], str(seed), epochs, slots, latency_weight, out))
+
+
+@app.command()
+def compare(
+    family: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--family", "-f", metavar="CODE[,CODE…]", help="Policy families; may be repeated.", show_default="all"
+        ),
+    ] = None,
+    testbed: TestbedOption = "bristol",
+    workload: WorkloadOption = "p1",
+    load: LoadOption = 1.0,
+    epochs: EpochsOption = None,
+    slots: SlotsOption = None,
+    seeds: Annotated[
+        str,
+        typer.Option(
+            "--seeds", "-s", metavar="LIST", help="Seeds: 7, or 1,2,5, or 1-5; every family meets the same requests."
+        ),
+    ] = "1",
+    latency_weight: LambdaOption = None,
+    out: OutOption = None,
+) -> None:
+    """Compare policy families on the same requests: one table, records, figures.
+
+    With several seeds the table gives the median of each number and an interval around it.
+
+    Example: [bold]edgewise compare --family RL,AL --workload real[/bold]
+
+    Example: [bold]edgewise compare --seeds 1-5 --epochs 4 --out runs/five-seeds[/bold]
+    """
+    from runtime.commands.experiments import Request, execute
+
+    execute(Request(testbed, workload, load, family or [], seeds, epochs, slots, latency_weight, out))
+
+
+@app.command()
+def families() -> None:
+    """List the policy families: who plans, schedules and deploys in each.
+
+    Example: [bold]edgewise families[/bold]
+    """
+    from runtime.commands.looks import show_families
+
+    show_families()
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]) -> None:
+    """Print the table of a finished run again.
+
+    Example: [bold]edgewise report runs/bristol-p1-seed1[/bold]
+    """
+    from runtime.commands.looks import show_report
+
+    show_report(run)
+
+
+@trace_app.command("inspect")
+def trace_inspect(file: Annotated[Path, typer.Argument(metavar="FILE", help="A trace of requests.")]) -> None:
+    """Say what a trace file holds: its form, its requests per LM and origin, and what is wrong with it, if anything.
+
+    Example: [bold]edgewise trace inspect requests.csv[/bold]
+    """
+    from runtime.commands.looks import show_trace
+
+    show_trace(file)
+
+
+@testbed_app.command("show")
+def testbed_show(
+    testbed: Annotated[
+        str, typer.Argument(metavar="[NAME|FILE]", help="A built-in testbed or a YAML file.", show_default=True)
+    ] = "bristol",
+    generate: Annotated[
+        int | None,
+        typer.Option("--generate", metavar="N", help="Make a random testbed of N nodes instead.", show_default=False),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Seed of the random testbed.")] = 1,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="Write the testbed as YAML as well.", show_default=False),
+    ] = None,
+    with_sources: Annotated[bool, typer.Option("--sources", help="List where every number comes from.")] = False,
+) -> None:
+    """Show a testbed: nodes, LMs, seconds per prompt, and where every number comes from.
+
+    Example: [bold]edgewise testbed show bristol --sources[/bold]
+
+    Example: [bold]edgewise testbed show --generate 20 --seed 3 --out twenty.yaml[/bold]
+    """
+    from runtime.commands.looks import show_testbed
+
+    show_testbed(testbed, generate, seed, out, with_sources)
+
+
+def main() -> None:
+    """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a character shows ?, not a traceback
+    app(prog_name="edgewise")

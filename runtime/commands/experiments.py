@@ -1,0 +1,167 @@
+"""run, compare and the demo: from the words of the command line to a published run folder and a table."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from domain.errors import InputError
+from policies.families import FAMILIES
+from runtime.experiment import Experiment
+from runtime.loop import drain_slots
+from runtime.progress import RunProgress
+from runtime.report import output_console, report
+from runtime.run_folder import RunFolder
+from runtime.settings import Settings, check_latency_weight, choose_slots, parse_seeds
+from runtime.versions import versions
+from twin.files import load_yaml
+from twin.testbeds import read_testbed, to_yaml
+from twin.testbeds.build import to_cluster
+from twin.workloads import Streams, load_workload
+from twin.workloads import builtin_names as builtin_workloads
+from twin.workloads.schema import Playback, WorkloadFile
+
+RUNS = Path("runs")
+"""Folder of the runs that have no --out, in the current folder."""
+DEMO_WORKLOADS = ("p1", "real")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the command line asks for, as it was written."""
+
+    testbed: str = "bristol"
+    workload: str = "p1"
+    load: float = 1.0
+    families: Sequence[str] = ()
+    """Codes or comma-separated lists of them; none means all."""
+    seeds: str = "1"
+    epochs: int | None = None
+    slots: int | None = None
+    latency_weight: float | None = None
+    out: Path | None = None
+
+
+def demo() -> None:
+    """Compare all families on P1's workload and on the bundled real traces."""
+    console = output_console()
+    console.print(
+        "Edgewise on the digital twin of P1's Bristol testbed: five policy families, the same requests for each.\n"
+    )
+    first, _ = [
+        execute(Request(workload=workload), console, explain=workload == DEMO_WORKLOADS[-1])
+        for workload in DEMO_WORKLOADS
+    ]
+    console.print(
+        "Next: what happens with other seeds, and where every number of the testbed comes from\n"
+        f"  {_command()} compare --family RL,AL --seeds 1-5 --epochs 4\n"
+        f"  {_command()} testbed show\n"
+        f"  {_command()} report {first}",
+        soft_wrap=True,
+    )
+
+
+def execute(request: Request, console: Console | None = None, explain: bool = True) -> Path:
+    """Do what is asked, print the table, and return where the run folder is.
+
+    Raises:
+        InputError: the input is wrong; nothing was published.
+    """
+    console = console or output_console()
+    experiment = prepare(request)
+    with _folder(request, experiment.settings) as folder:
+        errors, settings = Console(stderr=True), experiment.settings
+        with RunProgress(errors, f"{settings.testbed}, {settings.workload}", experiment.total_slots) as progress:
+            summary = experiment.run(folder, progress)
+        place = folder.publish()
+    for part in report(summary, console.width, explain):
+        console.print(part)
+    console.print(f"\nRun folder: {place} (records, slots, summary, figures)\n", soft_wrap=True)
+    return place
+
+
+def prepare(request: Request) -> Experiment:
+    """Read and check everything that is asked for; raises InputError."""
+    testbed = read_testbed(request.testbed)
+    cluster = to_cluster(testbed)
+    if request.latency_weight is not None:
+        cluster = dataclasses.replace(cluster, latency_weight=check_latency_weight(request.latency_weight))
+    families, seeds = _families(request.families), parse_seeds(request.seeds)
+    if not 0.0 < request.load < math.inf:
+        raise InputError(f"--load must be a number above 0, not {request.load:g}.")
+    files = _workload_files(request.workload)
+
+    def workload(seed: int) -> Streams:
+        return load_workload(request.workload, cluster, seed, request.load)
+
+    first = workload(seeds[0])
+    settings = Settings(
+        testbed=cluster.name,
+        workload=first.name,
+        workload_files=files,
+        load=request.load,
+        families=families,
+        seeds=seeds,
+        slots=choose_slots(cluster, first.slots, request.epochs, request.slots),
+        drain_slots=drain_slots(cluster),
+        slot_s=cluster.slot_s,
+        epoch_slots=cluster.epoch_slots,
+        deadline_s=cluster.deadline_s,
+        latency_weight=cluster.latency_weight,
+    )
+    return Experiment(settings, cluster, to_yaml(testbed), workload, versions())
+
+
+def _workload_files(workload: str) -> dict[str, str]:
+    """Digests of a workload file and of the traces that it plays, by their names; raises InputError."""
+    if workload in builtin_workloads():
+        return {}
+    path = Path(workload)
+    if path.suffix == ".csv":
+        raise InputError(
+            f"{path} is a trace; play it from a workload file that says "
+            f"'streams: [{{kind: trace, path: {path.name}}}]' (docs/workloads.md)."
+        )
+    files = [path]
+    if path.suffix in (".yaml", ".yml"):
+        streams = load_yaml(path, WorkloadFile).streams
+        files += [path.parent / Path(stream.path).expanduser() for stream in streams if isinstance(stream, Playback)]
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()}
+
+
+def _families(asked: Sequence[str]) -> tuple[str, ...]:
+    codes = [code.strip().upper() for text in asked for code in text.split(",")] or list(FAMILIES)
+    for code in codes:
+        if code not in FAMILIES:
+            raise InputError(f"There is no policy family {code!r}; choose from {', '.join(FAMILIES)}.")
+        if codes.count(code) > 1:
+            raise InputError(f"--family names {code} twice; name each family once.")
+    return tuple(codes)
+
+
+def _folder(request: Request, settings: Settings) -> RunFolder:
+    if request.out is not None:
+        return RunFolder.named(request.out)
+    families = "" if len(settings.families) > 1 else f"-{settings.families[0]}"
+    seeds = f"seed{settings.seeds[0]}" if len(settings.seeds) == 1 else f"{len(settings.seeds)}seeds"
+    return RunFolder.numbered(RUNS, f"{settings.testbed}-{settings.workload}{families}-{seeds}".replace(" ", "_"))
+
+
+def _command() -> str:
+    """How the user can type `edgewise` here."""
+    if Path(sys.argv[0]).name == "edgewise":
+        return "edgewise" if sys.argv[0] == "edgewise" else _short(Path(sys.argv[0]))
+    return f"{_short(Path(sys.executable))} -m runner"
+
+
+def _short(path: Path) -> str:
+    here = Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))

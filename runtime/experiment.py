@@ -1,0 +1,104 @@
+"""An experiment: some families on the same requests, for some seeds, from settings to a published run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from domain.cluster import Cluster
+from domain.workload import Arrivals, Workload
+from policies.families import make
+from runtime.columns import RECORDS, SLOTS, PartWriter, merge
+from runtime.figures import draw
+from runtime.loop import run_slots, total_slots
+from runtime.progress import RunProgress
+from runtime.results import SUMMARY, BoundFigures, FamilyResult, Summary
+from runtime.run_folder import RunFolder
+from runtime.settings import Settings
+from runtime.tally import Tally
+from twin.bound import bound
+from twin.twin import Twin
+
+RESULT = "result.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """What to run, and on what."""
+
+    settings: Settings
+    cluster: Cluster
+    testbed_yaml: str
+    """The whole testbed, for the run folder."""
+    workload: Callable[[int], Workload]
+    """Seed to requests."""
+    versions: str
+    """Text of `versions.json`."""
+
+    @property
+    def total_slots(self) -> int:
+        """Slots of all families and seeds together."""
+        runs = len(self.settings.families) * len(self.settings.seeds)
+        return runs * total_slots(self.cluster, self.settings.slots)
+
+    def run(self, folder: RunFolder, progress: RunProgress) -> Summary:
+        """Run everything that the folder does not have yet, and fill it; the caller publishes it."""
+        settings = self.settings
+        folder.begin(
+            {"settings.yaml": settings.to_yaml(), "testbed.yaml": self.testbed_yaml, "versions.json": self.versions}
+        )
+        results, bounds, parts = list[FamilyResult](), list[BoundFigures](), list[Path]()
+        for seed in settings.seeds:
+            workload = self.workload(seed)
+            for family in settings.families:
+                part = folder.part(f"{seed}-{family}")
+                label = family if len(settings.seeds) == 1 else f"{family}, seed {seed}"
+                if part.exists():
+                    progress.skip(label, total_slots(self.cluster, settings.slots))
+                else:
+                    progress.begin(label)
+                    with folder.new_part(part.name) as draft:
+                        self._run_family(draft, family, seed, workload, progress)
+                    progress.end()
+                results.append(FamilyResult.model_validate_json((part / RESULT).read_bytes()))
+                parts.append(part)
+            bounds.append(self._bound(seed, workload))
+        for name in (RECORDS, SLOTS):
+            merge([part / name for part in parts], folder.path / name)
+        summary = Summary(
+            testbed=settings.testbed,
+            workload=settings.workload,
+            load=settings.load,
+            nodes=[node.name for node in self.cluster.nodes],
+            lms=[lm.name for lm in self.cluster.lms],
+            slots=settings.slots,
+            slot_s=settings.slot_s,
+            epoch_slots=settings.epoch_slots,
+            deadline_s=settings.deadline_s,
+            latency_weight=settings.latency_weight,
+            families=list(settings.families),
+            seeds=list(settings.seeds),
+            results=results,
+            bounds=bounds,
+        )
+        (folder.path / SUMMARY).write_text(summary.to_json(), encoding="utf-8", newline="\n")
+        figures = folder.path / "figures"
+        figures.mkdir(exist_ok=True)
+        draw(summary, figures)
+        return summary
+
+    def _run_family(self, folder: Path, family: str, seed: int, workload: Workload, progress: RunProgress) -> None:
+        world, tally = Twin(self.cluster), Tally(self.cluster)
+        decider = make(family, self.cluster)
+        with PartWriter(folder, self.cluster, family, seed) as writer:
+            for result in run_slots(world, decider, workload, self.settings.slots, seed):
+                tally.add(result)
+                writer.add(result)
+                progress.slot()
+        closed = FamilyResult.of(self.cluster, family, seed, tally)
+        (folder / RESULT).write_text(closed.model_dump_json(), encoding="utf-8")
+
+    def _bound(self, seed: int, workload: Workload) -> BoundFigures:
+        arrivals = Arrivals.concatenate([workload.arrivals(slot) for slot in range(self.settings.slots)])
+        return BoundFigures.of(self.cluster, seed, bound(self.cluster, arrivals))

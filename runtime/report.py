@@ -1,0 +1,139 @@
+"""Tables of a run for a terminal: 100 columns where there are so many, 80 where there are not."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from runtime.results import FamilyResult, Interval, Summary, interval, interval_ranks
+
+NOTHING = "–"
+WIDE = 100
+"""Columns from which on there is room for who decided."""
+MOST_LMS = 6
+"""LMs that get a column each; with more of them the table shows the worst served one and the share of all requests."""
+
+
+Column = tuple[Callable[[FamilyResult], float | None], int, bool]
+"""How to get the number from one run, its decimals, and whether its interval over seeds is shown."""
+
+
+def report(summary: Summary, width: int, explain: bool = True) -> Iterator[Table | Text]:
+    """What to print about a run in `width` columns: its table, and where `explain` says so a note on its columns."""
+    seeds = f"seed {summary.seeds[0]}" if len(summary.seeds) == 1 else f"{len(summary.seeds)} seeds"
+    load = "" if summary.load == 1.0 else f" times {summary.load:g}"
+    requests = sum(sum(run.telemetry.arrived.values()) for run in summary.of(summary.families[0]))
+    yield Text(
+        f"{summary.testbed}, workload {summary.workload}{load}: {summary.slots} slots, {seeds}, {requests:,} requests",
+        style="bold",
+    )
+    wide = width >= WIDE
+    yield _table(summary, wide)
+    if not wide:
+        lines = [f"{family}: {_decided_by(summary.of(family))}" for family in summary.families]
+        yield Text("Decided by\n" + "\n".join(lines) + "\n")
+    if explain:
+        yield Text(_note(summary), style="dim")
+
+
+def _columns(summary: Summary) -> dict[str, Column]:
+    columns: dict[str, Column] = {
+        "mean s": (lambda r: r.telemetry.global_mean_latency_s, 1, True),
+        "P95 s": (lambda r: r.telemetry.global_p95_latency_s, 1, False),
+    }
+    if len(summary.lms) <= MOST_LMS:
+        columns |= {lm: (partial(_success, lm), 2, False) for lm in summary.lms}
+    else:
+        columns |= {"worst LM": (_worst, 2, False), "all": (lambda r: r.telemetry.success, 2, False)}
+    return columns | {
+        "F_norm": (lambda r: r.telemetry.fairness, 3, False),
+        "J": (lambda r: r.telemetry.objective, 3, True),
+        "J/bound": (summary.ratio, 2, False),
+    }
+
+
+def _success(lm: str, run: FamilyResult) -> float | None:
+    return run.telemetry.success_ratio[lm]
+
+
+def _worst(run: FamilyResult) -> float | None:
+    return min((ratio for ratio in run.telemetry.success_ratio.values() if ratio is not None), default=None)
+
+
+def _table(summary: Summary, wide: bool) -> Table:
+    table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1 if wide else 0, 0, 0))
+    columns = _columns(summary)
+    table.add_column("family", no_wrap=True)
+    for header in columns:
+        table.add_column(header, justify="right", no_wrap=True)
+    if wide:
+        table.add_column("decided by", overflow="fold")
+    best = _best(summary)
+    for family in summary.families:
+        runs = summary.of(family)
+        cells = [_cell([value(run) for run in runs], decimals, shown) for value, decimals, shown in columns.values()]
+        table.add_row(family, *cells, *([_decided_by(runs)] if wide else []), style="bold" if family == best else None)
+    return table
+
+
+def _best(summary: Summary) -> str | None:
+    """The family with the least median J, where there is a choice."""
+    medians = {family: interval([run.telemetry.objective for run in summary.of(family)]) for family in summary.families}
+    known = {family: value.median for family, value in medians.items() if value}
+    return min(known, key=lambda family: known[family]) if len(known) > 1 else None
+
+
+def _cell(values: list[float | None], decimals: int, with_interval: bool) -> str:
+    value = interval(values)
+    if value is None:
+        return NOTHING
+    if len(values) == 1 or not with_interval:
+        return f"{value.median:.{decimals}f}"
+    return f"{value.median:.{decimals}f}\n{_range(value, decimals)}"
+
+
+def _range(value: Interval, decimals: int) -> str:
+    return f"{value.low:.{decimals}f}–{value.high:.{decimals}f}"
+
+
+def _decided_by(runs: list[FamilyResult]) -> str:
+    counts: Counter[str] = Counter()
+    for run in runs:
+        for makers in run.decided_by.values():
+            counts.update(makers)
+    return ", ".join(f"{who} {count:,}" for who, count in sorted(counts.items(), key=lambda item: -item[1]))
+
+
+def _note(summary: Summary) -> str:
+    lms = ", ".join(summary.lms) if len(summary.lms) <= MOST_LMS else "worst LM, all"
+    lines = [
+        "mean s, P95 s: end-to-end latency of served requests, seconds.",
+        f"{lms}: share of requests served within {summary.deadline_s:g} s.",
+        f"F_norm: fairness between LMs, 1 is best. J: {summary.latency_weight:g} latency + "
+        f"{1 - summary.latency_weight:g} unfairness (P1, eq. 10), 0 is best.",
+        "J/bound: J over the least that any decisions could reach on these requests.",
+        "decided by: who made how many decisions, all seeds together."
+        if len(summary.seeds) > 1
+        else "decided by: who made how many decisions.",
+    ]
+    if len(summary.seeds) > 1:
+        confidence = interval_ranks(len(summary.seeds))[1]
+        lines.append(
+            f"Medians over {len(summary.seeds)} seeds; an interval below one holds the median with "
+            f"{confidence:.1%} confidence."
+        )
+    return "\n".join(lines)
+
+
+def output_console() -> Console:
+    """Console for results: the terminal's width, or 100 columns and no control characters in a file or pipe."""
+    measured = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(highlight=False, width=None if measured else 100)

@@ -1,0 +1,199 @@
+"""What a run came to, as `summary.json` of its folder holds it, and how several seeds are put together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from domain.cluster import Cluster
+from domain.errors import InputError
+from domain.telemetry import EpochTelemetry
+from runtime.tally import Tally
+
+SUMMARY = "summary.json"
+CONFIDENCE = 0.95
+"""Confidence that an interval over seeds should have, where there are seeds enough."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Telemetry(_Model):
+    """M_e of P1-11 with names; None where there is no value (nothing arrived, or nothing succeeded)."""
+
+    arrived: dict[str, int]
+    succeeded: dict[str, int]
+    success_ratio: dict[str, float | None]
+    mean_latency_s: dict[str, float | None]
+    p95_latency_s: dict[str, float | None]
+    global_mean_latency_s: float | None
+    global_p95_latency_s: float | None
+    fairness: float
+    latency_norm: float
+    objective: float
+
+    @property
+    def success(self) -> float | None:
+        """Share of all requests that succeeded; None where none arrived."""
+        arrived = sum(self.arrived.values())
+        return sum(self.succeeded.values()) / arrived if arrived else None
+
+    @classmethod
+    def of(cls, cluster: Cluster, known: EpochTelemetry) -> Telemetry:
+        """Give names to the arrays."""
+
+        def named(values: NDArray[np.float64]) -> dict[str, float | None]:
+            return {lm.name: _number(float(values[i])) for i, lm in enumerate(cluster.lms)}
+
+        def counted(values: NDArray[np.int64]) -> dict[str, int]:
+            return {lm.name: int(values[i]) for i, lm in enumerate(cluster.lms)}
+
+        return cls(
+            arrived=counted(known.arrived),
+            succeeded=counted(known.succeeded),
+            success_ratio=named(known.success_ratio),
+            mean_latency_s=named(known.mean_latency_s),
+            p95_latency_s=named(known.p95_latency_s),
+            global_mean_latency_s=_number(known.global_mean_latency_s),
+            global_p95_latency_s=_number(known.global_p95_latency_s),
+            fairness=known.fairness,
+            latency_norm=known.latency_norm,
+            objective=known.objective,
+        )
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+class FamilyResult(_Model):
+    """One family on one seed."""
+
+    family: str
+    seed: int
+    slots: int
+    """Slots run, the ones without new requests at the end included."""
+    telemetry: Telemetry
+    """Over the whole run."""
+    epochs: list[Telemetry]
+    """Over the requests that ended in each epoch; the last one holds the slots without new requests."""
+    decided_by: dict[str, dict[str, int]]
+    """Role, then who filled it, then how many decisions."""
+
+    @classmethod
+    def of(cls, cluster: Cluster, family: str, seed: int, tally: Tally) -> FamilyResult:
+        """Close the books of a run."""
+        decided: dict[str, dict[str, int]] = {}
+        for (role, who), count in sorted(tally.decided_by.items()):
+            decided.setdefault(role, {})[who] = count
+        return cls(
+            family=family,
+            seed=seed,
+            slots=tally.slots,
+            telemetry=Telemetry.of(cluster, tally.telemetry()),
+            epochs=[Telemetry.of(cluster, epoch) for epoch in tally.epochs],
+            decided_by=decided,
+        )
+
+
+class BoundFigures(_Model):
+    """What no decisions can beat on the requests of one seed."""
+
+    seed: int
+    objective: float
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A median over seeds and the interval around it."""
+
+    median: float
+    low: float
+    high: float
+
+
+def interval_ranks(count: int) -> tuple[int, float]:
+    """Return (r, confidence): the r-th smallest and r-th largest of `count` values enclose the median so surely.
+
+    Distribution-free: P(median in between) = 1 - 2 P(B < r), B binomial(count, 1/2). r is the greatest with a
+    confidence of at least CONFIDENCE, or 1 (smallest to largest) where no r has.
+    """
+    best, tail = (1, 1.0 - 2.0 ** (1 - count)), 0.0
+    for r in range(1, (count + 1) // 2 + 1):
+        tail += math.comb(count, r - 1) / 2.0**count
+        if 1.0 - 2.0 * tail < CONFIDENCE:
+            break
+        best = (r, 1.0 - 2.0 * tail)
+    return best
+
+
+def interval(values: Sequence[float | None]) -> Interval | None:
+    """Return the median of the values that are there, with its interval; None where there are none."""
+    known = sorted(value for value in values if value is not None)
+    if not known:
+        return None
+    rank = interval_ranks(len(known))[0]
+    return Interval(float(np.median(known)), known[rank - 1], known[-rank])
+
+
+class Summary(_Model):
+    """`summary.json`: every family on every seed, and what no family can beat."""
+
+    testbed: str
+    workload: str
+    load: float
+    """Factor of the workload's requests."""
+    nodes: list[str]
+    lms: list[str]
+    slots: int
+    """Slots with new requests."""
+    slot_s: float
+    epoch_slots: int
+    deadline_s: float
+    latency_weight: float
+    families: list[str]
+    seeds: list[int]
+    results: list[FamilyResult]
+    """Seed by seed, families in order."""
+    bounds: list[BoundFigures]
+    """Seed by seed."""
+
+    def of(self, family: str) -> list[FamilyResult]:
+        """Return the runs of one family, seed by seed."""
+        return [result for result in self.results if result.family == family]
+
+    def ratio(self, result: FamilyResult) -> float | None:
+        """Return J of a run over the least J that any decisions could reach on its requests; None where that is 0."""
+        least = next(bound.objective for bound in self.bounds if bound.seed == result.seed)
+        return result.telemetry.objective / least if least > 0 else None
+
+    @property
+    def like_p1(self) -> bool:
+        """True where P1's own figures come from the same testbed and workload."""
+        return self.testbed == "bristol" and self.workload == "p1" and self.load == 1.0
+
+    def to_json(self) -> str:
+        """Return the text of `summary.json`."""
+        return self.model_dump_json(indent=1) + "\n"
+
+
+def load_summary(folder: Path) -> Summary:
+    """Read the summary of a finished run; raises InputError where the folder holds none."""
+    path = folder / SUMMARY
+    try:
+        return Summary.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{folder} is not the folder of a finished run: there is no {SUMMARY} in it.") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"])) or "the file"
+        raise InputError(f"{path}: {where} is not what a run writes ({problem['msg']}); run it again.") from None

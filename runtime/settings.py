@@ -1,0 +1,99 @@
+"""What a run was asked to do: everything that its numbers depend on, and nothing else.
+
+Two runs with equal settings, versions and testbed give the same bytes; so no times, hosts or paths belong in here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import yaml
+
+from domain.cluster import Cluster
+from domain.errors import InputError
+
+DEFAULT_EPOCHS = 10
+"""P1 sees its agents settle within 10 to 30 epochs (section VI); rules need no time to settle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of a run, as `settings.yaml` of its folder holds them."""
+
+    testbed: str
+    """Name of the testbed; the whole of it is in `testbed.yaml` beside the settings."""
+    workload: str
+    """Name of the workload: built in, or that of its file without the ending."""
+    workload_files: dict[str, str]
+    """Name to SHA-256 of the workload file and of the traces that it plays; empty for a built-in workload."""
+    load: float
+    """Factor of the workload's requests; 1 takes them as they are."""
+    families: tuple[str, ...]
+    """Policy families, in the order in which they run."""
+    seeds: tuple[int, ...]
+    """One run of each family per seed; a seed gives every family the same requests."""
+    slots: int
+    """Slots with new requests."""
+    drain_slots: int
+    """Slots after them without new requests, until the deadline of every request has passed."""
+    slot_s: float
+    """Seconds in a slot."""
+    epoch_slots: int
+    """Slots in an epoch."""
+    deadline_s: float
+    """End-to-end deadline tau of P1-3, seconds."""
+    latency_weight: float
+    """lambda of P1-10: 1 weighs latency alone, 0 fairness alone."""
+
+    def to_yaml(self) -> str:
+        """Return the text of `settings.yaml`."""
+        values = asdict(self) | {"families": list(self.families), "seeds": list(self.seeds)}
+        return yaml.safe_dump(values, sort_keys=False)
+
+
+def choose_slots(cluster: Cluster, covered: int | None, epochs: int | None, slots: int | None) -> int:
+    """Return the slots with new requests that --epochs and --slots ask for; DEFAULT_EPOCHS where neither does.
+
+    Args:
+        cluster: says how long an epoch is.
+        covered: slots for which the workload has requests; None where it never ends.
+        epochs: what --epochs says, or None.
+        slots: what --slots says, or None.
+
+    Raises:
+        InputError: both are given, one is below 1, or the workload ends before.
+    """
+    if epochs is not None and slots is not None:
+        raise InputError("--epochs and --slots both say how long the run is; give one of them.")
+    for flag, value in (("--epochs", epochs), ("--slots", slots)):
+        if value is not None and value < 1:
+            raise InputError(f"{flag} must be 1 or more, not {value}.")
+    if epochs is None and slots is None:
+        wanted = DEFAULT_EPOCHS * cluster.epoch_slots
+        return wanted if covered is None else min(wanted, covered)
+    wanted = slots if slots is not None else (epochs or 0) * cluster.epoch_slots
+    if covered is not None and wanted > covered:
+        raise InputError(
+            f"The workload covers {covered} slots and {wanted} were asked for; give --slots {covered} or less."
+        )
+    return wanted
+
+
+def check_latency_weight(value: float) -> float:
+    """Return lambda of P1-10; raises InputError outside [0, 1]."""
+    if not 0.0 <= value <= 1.0:
+        raise InputError(f"--lambda must be from 0 (fairness alone) to 1 (latency alone), not {value:g}.")
+    return value
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Read '7', '1,2,5' or '1-5' (both ends included); raises InputError for anything else."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not (first.isdecimal() and (last.isdecimal() if dash else True)):
+            raise InputError(f"--seeds must be whole numbers such as 1,2,5 or a range such as 1-5, not {text!r}.")
+        seeds += range(int(first), int(last if dash else first) + 1)
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise InputError(f"--seeds must name each seed once, not {text!r}.")
+    return tuple(seeds)
