@@ -142,7 +142,8 @@ def _indices(trace: Trace, names: NDArray[np.str_], index: dict[str, int], colum
     for k, name in enumerate(distinct.tolist()):
         if name not in index:
             line = int(trace.line[where == k].min())
-            raise InputError(f"{trace.path}:{line}: {column} {one_of(list(index), name)}.")
+            what = one_of(list(index), name)
+            raise InputError(f"{trace.path}:{line}: {column} {what}{'' if what.endswith('?') else '.'}")
     return np.array([index[name] for name in distinct.tolist()], dtype=np.int64)[where]
 
 
@@ -158,7 +159,7 @@ def _trace_prompts(
     values = trace.numbers(spec.column)[rows]
     bad = np.flatnonzero(~((values >= 1) & (values <= 1000) & (values == np.floor(values))))
     if bad.size:
-        text = trace.texts(spec.column)[rows[bad[0]]]
+        text = str(trace.texts(spec.column)[rows[bad[0]]])
         raise site.error(
             ("prompts", "column"),
             f"must hold whole numbers from 1 to 1000, not {text!r} as on line "

@@ -33,12 +33,14 @@ def load_workload(source: str | Path, cluster: Cluster, seed: int, load: float =
     Raises:
         InputError: The file or a trace that it names is missing or wrong.
     """
+    if not load > 0:
+        raise InputError(f"load must be above 0, not {load:g}.")
     path = BUILTIN / f"{source}.yaml" if str(source) in builtin_names() else Path(source)
     if path.suffix not in (".yaml", ".yml") and not path.exists():
         names = builtin_names()
+        meant = did_you_mean(str(source), names) or "."
         raise InputError(
-            f"{source}: there is no such workload; give {', '.join(names)}, or the path of a YAML file"
-            f"{did_you_mean(str(source), names)}.".replace("?.", "?")
+            f"{source}: there is no such workload; give {', '.join(names)} or the path of a YAML file{meant}"
         )
     document = read_document(path)
     file = document.validate(schema.WorkloadFile)

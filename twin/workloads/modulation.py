@@ -16,13 +16,16 @@ from twin.workloads.randomness import Part, Recent, generator
 class Factor(Protocol):
     """A factor of the rate."""
 
-    @property
-    def most(self) -> float:
-        """The largest value that it takes."""
+    def at(self, time_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the factor at times [R] >= 0 in seconds of the run, in order."""
         ...
 
-    def at(self, time_s: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the factor at times [R] in seconds of the run, in order."""
+    def bound(self, start_s: float, end_s: float) -> float:
+        """Return a value that the factor does not exceed from start_s to end_s."""
+        ...
+
+    def describe(self) -> str:
+        """Return the factor in words."""
         ...
 
 
@@ -32,11 +35,19 @@ class Points:
     def __init__(self, at_s: Sequence[float], factors: Sequence[float]) -> None:
         """Take increasing times in seconds of the run and the factor at each."""
         self._at_s, self._factors = np.asarray(at_s, dtype=np.float64), np.asarray(factors, dtype=np.float64)
-        self.most = float(self._factors.max())
 
     def at(self, time_s: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the factor at times [R]."""
         return np.interp(time_s, self._at_s, self._factors)
+
+    def bound(self, start_s: float, end_s: float) -> float:
+        """Return the maximum, which is at an end or at a point between."""
+        between = self._factors[(self._at_s > start_s) & (self._at_s < end_s)]
+        return float(max(between.max(initial=0.0), *self.at(np.array([start_s, end_s]))))
+
+    def describe(self) -> str:
+        """Return the factor in words."""
+        return f"a factor that moves between {self._factors.min():g} and {self._factors.max():g}"
 
 
 @dataclass(frozen=True)
@@ -48,14 +59,17 @@ class Wave:
     peak_s: float
     """Seconds of the run at which it is highest."""
 
-    @property
-    def most(self) -> float:
-        """At the peak."""
-        return 1 + self.amplitude
-
     def at(self, time_s: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the factor at times [R]."""
         return 1 + self.amplitude * np.cos(2 * math.pi / self.period_s * (time_s - self.peak_s))
+
+    def bound(self, start_s: float, end_s: float) -> float:
+        """Return the value at the peak."""
+        return 1 + self.amplitude
+
+    def describe(self) -> str:
+        """Return the factor in words."""
+        return f"a wave of {self.amplitude:.0%} with a period of {self.period_s:g} s"
 
 
 class Bursts:
@@ -78,24 +92,40 @@ class Bursts:
         self._block_s = self.INSTANTS_A_BLOCK / (1 / quiet_s + 1 / burst_s)
         self._seed, self._stream = seed, stream
         self._block = Recent(self._draw)
-        self.most = float(self._factors.max())
+        self._words = f"bursts ({burst_s:g} s on average, {ratio:g} times the rate of quiet, which lasts {quiet_s:g} s)"
 
     def at(self, time_s: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the factor at times [R] >= 0, in order."""
+        """Return the factor at times [R]."""
         if not len(time_s):
             return np.empty(0)
-        first, last = (int(t // self._block_s) for t in (time_s[0], time_s[-1]))
+        instants, factors = self._path(time_s[0], time_s[-1])
+        here: NDArray[np.float64] = factors[np.searchsorted(instants, time_s, side="right") - 1]
+        return here
+
+    def bound(self, start_s: float, end_s: float) -> float:
+        """Return the maximum."""
+        instants, factors = self._path(start_s, end_s)
+        first = np.searchsorted(instants, start_s, side="right") - 1
+        return float(factors[first : np.searchsorted(instants, end_s, side="right")].max())
+
+    def describe(self) -> str:
+        """Return the factor in words."""
+        return self._words
+
+    def _path(self, start_s: float, end_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Instants in order, the first not after start_s, and the factor from each on."""
+        first, last = int(start_s // self._block_s), int(end_s // self._block_s)
         blocks = [self._block(b) for b in range(first, last + 1)]
-        while blocks[0][0].size == 0 or blocks[0][0][0] > time_s[0]:
+        while blocks[0][0].size == 0 or blocks[0][0][0] > start_s:
             first -= 1
             blocks.insert(0, self._block(first))
-        instants, states = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
-        factors: NDArray[np.float64] = self._factors[states[np.searchsorted(instants, time_s, side="right") - 1]]
-        return factors
+        if len(blocks) == 1:
+            return blocks[0]
+        return np.concatenate([b[0] for b in blocks]), np.concatenate([b[1] for b in blocks])
 
-    def _draw(self, block: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """The instants of forgetting in a block and the states drawn there; block -1 holds the state at the start."""
+    def _draw(self, block: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The instants of forgetting in a block and the factors drawn there; block -1 holds that of the start."""
         rng = generator(self._seed, self._stream, Part.BURSTS, block + 1)
         count = 1 if block < 0 else int(rng.poisson(self.INSTANTS_A_BLOCK))
         instants = np.sort((block + rng.random(count)) * self._block_s)
-        return instants, (rng.random(count) < self._burst_share).astype(np.int64)
+        return instants, self._factors[(rng.random(count) < self._burst_share).astype(np.int64)]

@@ -59,5 +59,5 @@ class P1Stream:
         rate = float(self._kept.sum()) * nonzero / self._slot_s
         return (
             f"p1: in each slot, each node and LM draws K in 0…{self._most_prompts}; "
-            f"{rate:.3g} requests/s of {(self._most_prompts + 1) / 2:g} prompts"
+            f"{rate:.3g} requests/s, K = {(self._most_prompts + 1) / 2:g} on average"
         )

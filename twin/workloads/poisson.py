@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,7 +17,7 @@ from twin.workloads.randomness import Part, generator
 class PoissonStream:
     """Requests at rate_s times all factors; LM, origin and prompts of each are drawn independently.
 
-    Exact at every instant, not slot by slot: candidates arrive at the highest rate and are kept with probability
+    Exact at every instant: candidates arrive at the highest rate of the slot and are kept with probability
     rate / highest rate (thinning; Lewis and Shedler, 1979).
     """
 
@@ -35,29 +36,26 @@ class PoissonStream:
     ) -> None:
         """Take the mean rate of the whole cluster in requests per second, and who and how large the requests are."""
         self._rate_s, self._factors = rate_s, tuple(factors)
-        self._highest = rate_s * float(np.prod([f.most for f in self._factors]))
         self._lms, self._origins, self._prompts = lms, origins, prompts
         self._slot_s, self._seed, self._stream = slot_s, seed, stream
 
     def arrivals(self, slot: int) -> Arrivals:
         """Return the requests of a slot."""
         rng = generator(self._seed, self._stream, Part.SLOT, slot)
-        count = int(rng.poisson(self._highest * self._slot_s))
-        at = np.sort(rng.random(count))
-        u = rng.random((6, count))
-        end = np.nextafter((slot + 1) * self._slot_s, 0.0)  # rounding may not carry a request into the next slot
-        times = np.minimum((slot + at) * self._slot_s, end)
+        start, end = slot * self._slot_s, (slot + 1) * self._slot_s
+        highest = math.prod([self._rate_s, *(factor.bound(start, end) for factor in self._factors)])
+        count = int(rng.poisson(highest * self._slot_s))
+        # The minimum: rounding may not carry a request into the next slot.
+        times = np.minimum(start + np.sort(rng.random(count)) * self._slot_s, np.nextafter(end, 0.0))
         if self._factors:
-            rate = np.full(count, self._rate_s)
-            for factor in self._factors:
-                rate *= factor.at(times)
-            kept = u[0] * self._highest < rate
-            times, u = times[kept], u[:, kept]
-        return Arrivals(
-            times, self._origins.pick(times, u[1:3]), self._lms.pick(times, u[3:5]), self._prompts.pick(u[5])
-        )
+            draws = rng.random(count) * highest
+            rate = math.prod([factor.at(times) for factor in self._factors], start=self._rate_s)
+            times = times[draws < rate]
+        u = rng.random((5, len(times)))
+        origin, lm = self._origins.pick(times, u[:2]), self._lms.pick(times, u[2:4])
+        return Arrivals(times, origin, lm, self._prompts.pick(u[4]))
 
     def describe(self) -> str:
         """The stream in a sentence."""
-        moving = f", rate moves up to {self._highest / self._rate_s:.3g} times that" if self._factors else ""
-        return f"poisson: {self._rate_s:.3g} requests/s of {self._prompts.mean:.3g} prompts on average{moving}"
+        moves = "".join(f", times {factor.describe()}" for factor in self._factors)
+        return f"poisson: {self._rate_s:.3g} requests/s, K = {self._prompts.mean:.3g} on average{moves}"

@@ -120,7 +120,7 @@ class RenewalStream:
         again = ", then again" if clock.repeat else ""
         return (
             f"{self._title} in {clock.windows:,} windows of {WINDOW_S / clock.scale:g} s{again}; "
-            f"{rate:.3g} requests/s of {self._prompts.mean:.3g} prompts on average"
+            f"{rate:.3g} requests/s, K = {self._prompts.mean:.3g} on average"
         )
 
 

@@ -54,8 +54,8 @@ class ReplayStream:
         seconds = self.length * self.slot_s
         again = ", then again" if self.repeat else ""
         return (
-            f"{self.title}: {len(self.time_s):,} requests of {self.prompts.mean():.3g} prompts on average in "
-            f"{self.length:,} slots{again}; {len(self.time_s) / seconds:.3g} requests/s"
+            f"{self.title}: {len(self.time_s):,} requests in "
+            f"{self.length:,} slots{again}; {len(self.time_s) / seconds:.3g} requests/s, K = {self.prompts.mean():.3g} on average"
         )
 
 
