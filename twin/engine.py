@@ -42,27 +42,28 @@ def serve_alone(
     tables: Tables, state: State, out: Output, n: int, i: int, t0: float, t1: float, seconds: float
 ) -> None:
     """Serve the queue of a pod whose speed (`seconds` a prompt) nobody else can change, from t0 to t1."""
-    now = max(t0, state.pod_f[n, i, PHASE_END])
+    pod, pod_f, deadline = state.pod_i[n, i], state.pod_f[n, i], tables.timing[1]
+    now = max(t0, pod_f[PHASE_END])
     while True:
-        place = state.pod_i[n, i, HEAD]
+        place = pod[HEAD]
         if place < 0:
             return
-        start = max(now, state.pool_f[place, JOIN])
-        due = state.pool_f[place, ARRIVAL] + tables.timing[1]
+        request = state.pool_f[place]
+        start, due = max(now, request[JOIN]), request[ARRIVAL] + deadline
         finished = False
         if due <= start and due <= t1:
             stop = due
         elif start >= t1:
             return
         else:
-            finish = start + state.pool_f[place, REMAINING] * seconds
+            finish = start + request[REMAINING] * seconds
             stop = min(finish, due, t1)
             finished = finish <= stop + TIE
-            state.pool_f[place, INFERENCE] += stop - start
-            state.pod_f[n, i, BUSY] += stop - start
+            request[INFERENCE] += stop - start
+            pod_f[BUSY] += stop - start
             if not finished and stop < due:
-                state.pool_f[place, REMAINING] -= (t1 - start) / seconds
-                state.pod_i[n, i, SERVING] = 1
+                request[REMAINING] -= (t1 - start) / seconds
+                pod[SERVING] = 1
                 return
         end(tables, state, out, n, i, place, stop, finished)
         now = max(now, stop)

@@ -199,3 +199,8 @@ class Output(NamedTuple):
     """[RECORD_I, R]"""
     record_f: FloatArray
     """[RECORD_F, R]"""
+
+
+def output(capacity: int) -> Output:
+    """Room for `capacity` records."""
+    return Output(np.empty((RECORD_I, capacity), dtype=np.int64), np.empty((RECORD_F, capacity)))

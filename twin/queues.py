@@ -54,11 +54,12 @@ def dispatch(
     tables: Tables, state: State, out: Output, at: float, origin: int, i: int, prompts: int, target: int
 ) -> None:
     """Put one request into the queue of (target, i), in order of the moment at which it gets there."""
-    pod, pool_i, pool_f, counters = state.pod_i, state.pool_i, state.pool_f, state.counters
+    pool_i, pool_f, counters = state.pool_i, state.pool_f, state.counters
     request = counters[ARRIVED]
-    counters[ARRIVED] += 1
-    state.arrived_in_slot[origin, i, ARRIVED_REQUESTS] += 1
-    state.arrived_in_slot[origin, i, ARRIVED_PROMPTS] += prompts
+    counters[ARRIVED] = request + 1
+    arrived = state.arrived_in_slot[origin, i]
+    arrived[ARRIVED_REQUESTS] += 1
+    arrived[ARRIVED_PROMPTS] += prompts
     if target < 0:
         row = counters[ENDED]
         counters[ENDED] += 1
@@ -68,80 +69,78 @@ def dispatch(
         out.record_f[:, row] = 0.0
         out.record_f[R_ARRIVAL, row] = at
         return
-    uplink = 0.0
+    join = at
     if target != origin:
-        uplink = tables.network[origin, target, 0] + prompts * tables.payload[i, 0] * tables.network[origin, target, 1]
-    state.longest[0] = max(state.longest[0], uplink)
+        link = tables.network[origin, target]
+        uplink = link[0] + prompts * tables.payload[i, 0] * link[1]
+        state.longest[0] = max(state.longest[0], uplink)
+        join = at + uplink
     place = counters[FREE]
     if place >= 0:
         counters[FREE] = pool_i[place, NEXT]
     else:
         place = counters[FRESH]
-        counters[FRESH] += 1
+        counters[FRESH] = place + 1
     counters[WAITING] += 1
-    join = at + uplink
-    pool_i[place, REQUEST] = request
-    pool_i[place, ORIGIN] = origin
-    pool_i[place, BATCH] = prompts
-    pool_i[place, INTERRUPTIONS] = 0
-    pool_f[place, ARRIVAL] = at
-    pool_f[place, JOIN] = join
-    pool_f[place, REMAINING] = prompts
-    pool_f[place, INFERENCE] = 0.0
-    before = pod[target, i, TAIL]
+    pod = state.pod_i[target, i]
+    before = pod[TAIL]
     while before >= 0 and pool_f[before, JOIN] > join:
         before = pool_i[before, PREVIOUS]
-    after = pod[target, i, HEAD] if before < 0 else pool_i[before, NEXT]
-    pool_i[place, PREVIOUS] = before
-    pool_i[place, NEXT] = after
+    after = pod[HEAD] if before < 0 else pool_i[before, NEXT]
+    new_i, new_f = pool_i[place], pool_f[place]
+    new_i[REQUEST], new_i[ORIGIN], new_i[BATCH], new_i[INTERRUPTIONS] = request, origin, prompts, 0
+    new_i[PREVIOUS], new_i[NEXT] = before, after
+    new_f[ARRIVAL], new_f[JOIN], new_f[REMAINING], new_f[INFERENCE] = at, join, prompts, 0.0
     if before < 0:
-        pod[target, i, HEAD] = place
+        pod[HEAD] = place
     else:
         pool_i[before, NEXT] = place
     if after < 0:
-        pod[target, i, TAIL] = place
+        pod[TAIL] = place
     else:
         pool_i[after, PREVIOUS] = place
-    pod[target, i, REQUESTS] += 1
-    pod[target, i, PROMPTS] += prompts
+    pod[REQUESTS] += 1
+    pod[PROMPTS] += prompts
 
 
 @compiled
 def end(tables: Tables, state: State, out: Output, n: int, i: int, place: int, finish: float, finished: bool) -> None:
     """Take a request out of its queue and write its record; `finish` is when inference ended or the deadline passed."""
-    pod, pool_i, pool_f, counters = state.pod_i, state.pool_i, state.pool_f, state.counters
+    pool_i, counters = state.pool_i, state.counters
+    pod, ints, floats = state.pod_i[n, i], pool_i[place], state.pool_f[place]
     record_i, record_f, deadline = out.record_i, out.record_f, tables.timing[1]
     row = counters[ENDED]
-    counters[ENDED] += 1
-    origin, prompts, at = pool_i[place, ORIGIN], pool_i[place, BATCH], pool_f[place, ARRIVAL]
-    join, inference = pool_f[place, JOIN], pool_f[place, INFERENCE]
+    counters[ENDED] = row + 1
+    origin, prompts, at = ints[ORIGIN], ints[BATCH], floats[ARRIVAL]
+    join, inference = floats[JOIN], floats[INFERENCE]
     downlink = 0.0
     if finished:
         if origin != n:
-            downlink = tables.network[n, origin, 0] + prompts * tables.payload[i, 1] * tables.network[n, origin, 1]
+            link = tables.network[n, origin]
+            downlink = link[0] + prompts * tables.payload[i, 1] * link[1]
         outcome = SUCCESS if finish + downlink - at <= deadline + TIE else LATE
     else:
         outcome = EXPIRED_RUNNING if inference > 0.0 else EXPIRED_WAITING
         join = min(join, finish)
-    record_i[R_REQUEST, row], record_i[R_LM, row], record_i[R_ORIGIN, row] = pool_i[place, REQUEST], i, origin
+    record_i[R_REQUEST, row], record_i[R_LM, row], record_i[R_ORIGIN, row] = ints[REQUEST], i, origin
     record_i[R_TARGET, row], record_i[R_PROMPTS, row], record_i[R_OUTCOME, row] = n, prompts, outcome
-    record_i[R_INTERRUPTIONS, row] = pool_i[place, INTERRUPTIONS]
+    record_i[R_INTERRUPTIONS, row] = ints[INTERRUPTIONS]
     record_f[R_ARRIVAL, row], record_f[R_UPLINK, row] = at, join - at
     record_f[R_QUEUE, row] = max(0.0, finish - join - inference)
     record_f[R_INFERENCE, row], record_f[R_DOWNLINK, row] = inference, downlink
-    before, after = pool_i[place, PREVIOUS], pool_i[place, NEXT]
+    before, after = ints[PREVIOUS], ints[NEXT]
     if before < 0:
-        pod[n, i, HEAD] = after
-        pod[n, i, SERVING] = 0
+        pod[HEAD] = after
+        pod[SERVING] = 0
     else:
         pool_i[before, NEXT] = after
     if after < 0:
-        pod[n, i, TAIL] = before
+        pod[TAIL] = before
     else:
         pool_i[after, PREVIOUS] = before
-    pod[n, i, REQUESTS] -= 1
-    pod[n, i, PROMPTS] -= prompts
-    pool_i[place, NEXT] = counters[FREE]
+    pod[REQUESTS] -= 1
+    pod[PROMPTS] -= prompts
+    ints[NEXT] = counters[FREE]
     counters[FREE] = place
     counters[WAITING] -= 1
 
