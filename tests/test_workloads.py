@@ -100,9 +100,16 @@ def test_the_builtin_workloads_are_about_as_heavy_as_p1(name: str) -> None:
 
 def test_a_late_slot_costs_no_more_than_an_early_one() -> None:
     for workload in BUILTIN.values():
-        begin = time.perf_counter()
+        begin = time.process_time()
         workload.arrivals(10**9)
-        assert time.perf_counter() - begin < 0.5
+        assert time.process_time() - begin < 0.5
+
+
+def test_the_example_of_the_documentation_works(tmp_path: Path) -> None:
+    page = (TEMPLATE.parent.parent.parent / "docs" / "workloads.md").read_text()
+    example = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert len(example) == 1
+    assert load_workload(write(tmp_path, example[0]), BRISTOL, 1).slots == 2880
 
 
 # P1

@@ -53,9 +53,10 @@ class ReplayStream:
         """The stream in a sentence."""
         seconds = self.length * self.slot_s
         again = ", then again" if self.repeat else ""
+        rate = len(self.time_s) / seconds
         return (
-            f"{self.title}: {len(self.time_s):,} requests in "
-            f"{self.length:,} slots{again}; {len(self.time_s) / seconds:.3g} requests/s, K = {self.prompts.mean():.3g} on average"
+            f"{self.title}: {len(self.time_s):,} requests in {self.length:,} slots{again}; "
+            f"{rate:.3g} requests/s, K = {self.prompts.mean():.3g} on average"
         )
 
 
