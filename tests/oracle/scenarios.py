@@ -69,7 +69,7 @@ def tied(seed: int) -> Scenario:
         seconds_per_byte=rng.choice([0.0, 0.5, 1.0], (n, n)) * between,
         slot_s=8.0,
         deadline_s=float(rng.choice([4, 8, 16, 32, 64, 128])),
-        pending_timeout_s=float(rng.choice([4, 8, 12, 16, 32])),
+        pending_timeout_s=float(rng.choice([0, 4, 8, 12, 16, 32])),
     )
     times = rng.integers(0, slots * 8, int(rng.integers(20, 160))).astype(np.float64)
     return _scenario(rng, cluster, times, slots, most_vgpus=1)
@@ -133,7 +133,7 @@ def _tied_lm(rng: np.random.Generator, k: int) -> LargeModel:
         return float(rng.choice([0.25, 0.5, 1.0, 2.0, 4.0]))
 
     def duration() -> float:
-        return float(rng.choice([1, 2, 4, 8, 12, 16]))
+        return float(rng.choice([0, 1, 2, 4, 8, 12, 16]))
 
     return LargeModel(
         name=f"lm{k}",
