@@ -86,7 +86,7 @@ def test_rows_out_of_order_are_sorted_and_said_to_be(tmp_path: Path) -> None:
     assert trace.time_s.tolist() == [0, 0, 10, 20]
     assert trace.prompts.tolist() == [2, 3, 4, 1]
     assert trace.line.tolist() == [3, 4, 5, 2]
-    assert "1 rows out of order, sorted by time" in trace.report.lines()
+    assert "rows out of order, now sorted by time: 1" in trace.report.lines()
 
 
 BAD_AZURE = [

@@ -56,7 +56,7 @@ class Report:
                 + ("; …" if self.malformed > len(self.named) else "")
             )
         if self.unsorted:
-            lines.append(f"{self.unsorted:,} rows out of order, sorted by time")
+            lines.append(f"rows out of order, now sorted by time: {self.unsorted:,}")
         return [*lines, *self.notes]
 
 
