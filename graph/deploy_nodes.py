@@ -39,34 +39,34 @@ class DeployNodes:
     async def deployer(self, state: DeployerTask) -> SlotUpdate:
         """Decide for the nodes of the task; a node whose agent fails costs the others nothing."""
         snapshot = await self._deps.snapshot(state["slot"])
-        done = await asyncio.gather(*(self._deploy(snapshot, n, state["macro_policy"]) for n in state["nodes"]))
+        drafts = await asyncio.gather(*(self._deploy(snapshot, n, state["macro_policy"]) for n in state["nodes"]))
+        names = [self._deps.testbed.cluster.nodes[n].name for n in state["nodes"]]
+        entries = [
+            draft.entry(self._deps.run, snapshot.slot, Role.DEPLOYER, name)
+            for name, draft in zip(names, drafts, strict=True)
+        ]
         return {
-            "decisions": [line for line, _ in done],
-            "deployments": [{"node": n, "allocations": d} for n, (_, d) in zip(state["nodes"], done, strict=True)],
+            "decisions": await self._ledger.keep_all(entries),
+            "deployments": [
+                {"node": n, "allocations": entry.decision} for n, entry in zip(state["nodes"], entries, strict=True)
+            ],
         }
 
-    async def _deploy(
-        self, snapshot: Snapshot, n: int, macro: dict[str, Any] | None
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
+    async def _deploy(self, snapshot: Snapshot, n: int, macro: dict[str, Any] | None) -> Draft:
         deps, filling = self._deps, self._deps.deployer
         cluster, slot = deps.testbed.cluster, snapshot.slot
         name = cluster.nodes[n].name
         known = deps.decided.get((slot, Role.DEPLOYER, name))
         if known is not None:
-            draft = draft_of(known)
-        else:
-            kind = deployment_kind(deps, snapshot, n, macro)
-            if filling.asker is not None:
-                draft = await decide(kind, filling.asker(slot, name), filling.name)
-            elif filling.rule is not None:
-                rng = generator(deps.seed, DEPLOYER, slot, n)
-                decision = filling.rule.deploy(snapshot, n, macro_policy_of(cluster, macro), rng)
-                if decision is None:  # the node could not be read: it stays as it is
-                    draft = Draft(decision={}, outcome=Outcome.RULE, decided_by=f"rule:{filling.name}")
-                else:
-                    draft = settled_by_rule(kind, decision, filling.name)
-        line = await self._ledger.keep(slot, Role.DEPLOYER, name, draft)
-        return line, draft.decision or {}
+            return draft_of(known)
+        kind = deployment_kind(deps, snapshot, n, macro)
+        if filling.asker is not None:
+            return await decide(kind, filling.asker(slot, name), filling.name)
+        rng = generator(deps.seed, DEPLOYER, slot, n)
+        decision = filling.acting.deploy(snapshot, n, macro_policy_of(cluster, macro), rng)
+        if decision is None:  # the node could not be read: it stays as it is
+            return Draft(decision={}, outcome=Outcome.RULE, decided_by=f"rule:{filling.name}")
+        return settled_by_rule(kind, decision, filling.name)
 
     async def act(self, state: SlotState) -> SlotUpdate:
         """Hand the checked deployments to the testbed; a node without one stays as it is."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from domain.ledger import Case, Decision, Role
 from domain.telemetry import EpochTelemetry, Records, Snapshot
 from domain.testbed import Testbed
-from graph.gate import Asker
+from graph.asking import Asker
+from memory.store import Memory
 from policies.random import RandomDeployer, RandomPlanner, RandomScheduler
 from policies.roles import Deployer, Planner, Scheduler
 
@@ -25,6 +26,13 @@ class Filling(Generic[R]):
     rule: R | None = None
     asker: Callable[[int, str | None], Asker] | None = None
     """Slot and node name to a way to ask the agent's model."""
+
+    @property
+    def acting(self) -> R:
+        """The rule. Raises ValueError where an agent fills the role."""
+        if self.rule is None:
+            raise ValueError(f"{self.name} is no rule")
+        return self.rule
 
 
 @dataclass(frozen=True)
@@ -62,48 +70,6 @@ class GateSettings:
     recall_nearest: int = 3
 
 
-class Recalled(Protocol):
-    """Cases for the planner: the best, the worst as negative precedents, the nearest to the traffic."""
-
-    best: tuple[Case, ...]
-    worst: tuple[Case, ...]
-    nearest: tuple[Case, ...]
-
-
-class Memory(Protocol):
-    """What the graph needs of `memory.store.Memory`."""
-
-    async def put_decision(self, decision: Decision) -> None:
-        """Keep a decision; the first of its key stays."""
-        ...
-
-    async def decisions(self, run: str, slot: int | None = None, role: Role | None = None) -> list[Decision]:
-        """Return decisions in order."""
-        ...
-
-    async def put_case(self, case: Case) -> None:
-        """Keep an episode."""
-        ...
-
-    async def last_case(self, run: str) -> Case | None:
-        """Return the episode of the run's last epoch."""
-        ...
-
-    async def recall(
-        self, testbed: str, traffic: dict[str, dict[str, float]], best: int, worst: int, nearest: int
-    ) -> Any:
-        """Return the cases that the planner should see, a `Recalled`."""
-        ...
-
-    async def put_records(self, run: str, slot: int, records: Records) -> None:
-        """Keep the requests that ended in a slot; writing a slot again changes nothing."""
-        ...
-
-    async def records(self, run: str, first: int, last: int) -> Records:
-        """Return the requests that ended in slots first to last."""
-        ...
-
-
 @dataclass
 class Deps:
     """Everything that the nodes of one run share."""
@@ -130,6 +96,8 @@ class Deps:
     """Telemetry of the run's epochs so far, for planners that are rules."""
     last_case: Case | None = None
     """The run's last episode, which the planner is told first."""
+    passed: dict[int, Records] = field(default_factory=dict)
+    """Records of the slots of the epoch in hand, so that a memory that is away does not cost the epoch its case."""
     seen: Snapshot | None = None
     """The last snapshot, so that a slot's deciders all see the same one."""
 

@@ -7,18 +7,16 @@ and checkpoint it between them.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from domain.constraints import Violation
 from domain.ledger import Attempt, Decision, Outcome, Reason, Role
 from graph.answers import AnswerError
+from graph.asking import Asker
 
 T = TypeVar("T")
-Message = dict[str, str]
-Asker = Callable[[Sequence[Message], Mapping[str, Any], int], Awaitable[Attempt]]
-"""Ask a model: messages, JSON schema and the number of the attempt (0, 1). It never raises for trouble with a model."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +27,9 @@ class Kind(Generic[T]):
     node: str | None
     schema: Callable[[], dict[str, Any]]
     """JSON schema of an answer, for decoders that can be held to one."""
-    messages: Callable[[], list[Message]]
+    messages: Callable[[], list[dict[str, str]]]
     """The prompt."""
-    repair: Callable[[list[Message], str, list[str]], list[Message]]
+    repair: Callable[[list[dict[str, str]], str, list[str]], list[dict[str, str]]]
     """Prompt, answer and the sentences of its violations to the prompt of the second attempt."""
     parse: Callable[[str], tuple[T, bool]]
     """Answer to decision, and whether its shares had to be scaled; raises AnswerError."""

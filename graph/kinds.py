@@ -17,8 +17,9 @@ from domain.decisions import Allocation, Deployment, MacroPolicy, RoutingPlan
 from domain.ledger import Case, Role
 from domain.telemetry import Snapshot
 from graph import answers
-from graph.deps import Deps, Recalled
+from graph.deps import Deps
 from graph.gate import Kind
+from memory.recall import Recalled
 from policies.roles import DEPLOYER, PLANNER, SCHEDULER, generator
 
 FALLBACK = 9

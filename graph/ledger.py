@@ -19,10 +19,14 @@ class Ledger:
 
     async def keep(self, slot: int, role: Role, node: str | None, draft: Draft) -> dict[str, Any]:
         """Write a settled draft, unless an earlier process wrote it; return its line for the state."""
-        entry = draft.entry(self._deps.run, slot, role, node)
-        if (slot, role, node) not in self._deps.decided:
-            await self._deps.memory.put_decision(entry)
-        return self.line(entry)
+        return (await self.keep_all([draft.entry(self._deps.run, slot, role, node)]))[0]
+
+    async def keep_all(self, entries: list[Decision]) -> list[dict[str, Any]]:
+        """Write several in one go; return their lines."""
+        new = [entry for entry in entries if (entry.slot, entry.role, entry.node) not in self._deps.decided]
+        if new:
+            await self._deps.memory.put_decisions(new)
+        return [self.line(entry) for entry in entries]
 
     def line(self, entry: Decision) -> dict[str, Any]:
         """What the state and the trace show of a decision: all of it on small clusters, else who and how."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from graph.gate import Draft, Kind, check, fall_back, propose, repair, settled_b
 from graph.kinds import macro_policy_kind, macro_policy_of, traffic_by_name
 from graph.ledger import Ledger, draft_of
 from graph.state import SlotState, SlotUpdate
+from memory.engine import MemoryAway
 from policies.roles import PLANNER, generator
 
 Node = Callable[[SlotState], Awaitable[SlotUpdate]]
@@ -34,9 +36,10 @@ class PlanNodes:
         traffic = traffic_by_name(cluster, state.get("last_traffic", []), cluster.epoch_slots)
         if deps.planner is not None and deps.planner.asker is not None:
             gate = deps.gate
-            recalled = await deps.memory.recall(
-                cluster.name, traffic, gate.recall_best, gate.recall_worst, gate.recall_nearest
-            )
+            with contextlib.suppress(MemoryAway):  # then the planner goes without cases
+                recalled = await deps.memory.recall(
+                    cluster.name, traffic or None, gate.recall_best, gate.recall_worst, gate.recall_nearest
+                )
             last = deps.last_case
         return macro_policy_kind(deps, snapshot, traffic, last, recalled)
 
@@ -51,9 +54,9 @@ class PlanNodes:
         kind = await self._kind(state)
         if filling.asker is not None:
             draft = await propose(kind, filling.asker(slot, None))
-        elif filling.rule is not None:
+        else:
             snapshot = await deps.snapshot(slot)
-            policy = filling.rule.plan(snapshot, deps.history, generator(deps.seed, PLANNER, slot))
+            policy = filling.acting.plan(snapshot, deps.history, generator(deps.seed, PLANNER, slot))
             draft = settled_by_rule(kind, policy, filling.name)
         return {"plan_draft": draft.to_json()}
 

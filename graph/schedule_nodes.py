@@ -33,10 +33,10 @@ class ScheduleNodes:
         kind = await self._kind(state)
         if filling.asker is not None:
             draft = await propose(kind, filling.asker(slot, None))
-        elif filling.rule is not None:
+        else:
             policy = macro_policy_of(deps.testbed.cluster, state.get("macro_policy"))
             rng = generator(deps.seed, SCHEDULER, slot)
-            plan = filling.rule.schedule(await deps.snapshot(slot), policy, rng)
+            plan = filling.acting.schedule(await deps.snapshot(slot), policy, rng)
             draft = settled_by_rule(kind, plan, filling.name)
         return {"routing_draft": draft.to_json()}
 

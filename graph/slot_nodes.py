@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from domain.telemetry import EpochTelemetry, Phase, Records, Snapshot
 from graph.deps import Deps
 from graph.kinds import macro_policy_of, traffic_by_name
 from graph.state import SlotState, SlotUpdate
+from memory.engine import MemoryAway
 
 
 class SlotNodes:
@@ -46,6 +48,7 @@ class SlotNodes:
         deps, slot = self._deps, state["slot"]
         records = await deps.testbed.advance()
         await deps.memory.put_records(deps.run, slot, records)
+        deps.passed[slot] = records
         deps.seen = None
         after = await deps.snapshot(slot + 1)
         traffic = np.asarray(state["traffic"], dtype=np.int64) + after.arrived_prompts
@@ -66,13 +69,22 @@ class SlotNodes:
     async def remember(self, state: SlotState) -> SlotUpdate:
         """End the epoch: telemetry, objective and case (P1-11)."""
         deps, cluster, slot = self._deps, self._deps.testbed.cluster, state["slot"]
-        first = slot - cluster.epoch_slots + 1
-        records = await deps.memory.records(deps.run, first, slot)
+        slots = range(slot - cluster.epoch_slots + 1, slot + 1)
+        records = await self._epoch_records(slots)
         telemetry = summarise(records, cluster.n_lms, cluster.deadline_s, cluster.latency_weight)
         deps.history.append(telemetry)
         deps.last_case = self._case(state, records, telemetry)
+        await deps.memory.put_telemetry(deps.run, deps.last_case.epoch, telemetry)
         await deps.memory.put_case(deps.last_case)
+        deps.passed.clear()
         return {}
+
+    async def _epoch_records(self, slots: range) -> Records:
+        passed = self._deps.passed
+        if not all(slot in passed for slot in slots):  # this process saw the end of the epoch only
+            with contextlib.suppress(MemoryAway):
+                return await self._deps.memory.records(self._deps.run, slots[0], slots[-1])
+        return Records.concatenate([passed[slot] for slot in slots if slot in passed])
 
     def _case(self, state: SlotState, records: Records, telemetry: EpochTelemetry) -> Case:
         deps, cluster = self._deps, self._deps.testbed.cluster

@@ -83,7 +83,7 @@ class GraphRun:
             start = epoch * cluster.epoch_slots
             records = await deps.memory.records(deps.run, start, start + cluster.epoch_slots - 1)
             deps.history.append(summarise(records, cluster.n_lms, cluster.deadline_s, cluster.latency_weight))
-        deps.last_case = await deps.memory.last_case(deps.run)
+        deps.last_case = next(iter(await deps.memory.cases(cluster.name, 1, run=deps.run)), None)
         return completed + 1
 
 
