@@ -52,7 +52,7 @@ class Snapshot:
     phase: NDArray[np.int64]
     """[N, I] value of Phase."""
     phase_left_s: NDArray[np.float64]
-    """[N, I] seconds until STARTING or TERMINATING ends, 0 elsewhere."""
+    """[N, I] seconds until STARTING or TERMINATING ends (also with a PENDING pod behind it), 0 elsewhere."""
     cores: NDArray[np.int64]
     """[N, I] cores of a CPU pod, held or (PENDING) wanted; 0 for a pod on vGPUs."""
     vgpus: NDArray[np.int64]
