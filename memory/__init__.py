@@ -1,1 +1,8 @@
 """What the agents remember between slots, epochs and runs, behind one protocol with two engines."""
+
+from memory.engine import MemoryAway, MemoryStatus
+from memory.opening import open_memory
+from memory.recall import Recalled
+from memory.store import EpochEntry, Memory
+
+__all__ = ["EpochEntry", "Memory", "MemoryAway", "MemoryStatus", "Recalled", "open_memory"]

@@ -1,0 +1,51 @@
+"""Which memory a run gets: MongoDB where it is given a URI, an SQLite file where it is given a path."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from domain.errors import InputError
+from memory.engine import Engine
+from memory.journal import JournaledEngine
+from memory.journal_file import JournalFile
+from memory.sqlite import SqliteEngine
+from memory.store import Memory
+from memory.stored import StoredMemory
+
+MONGODB = ("mongodb", "mongodb+srv")
+
+
+@asynccontextmanager
+async def open_memory(target: str | Path, journal: Path | None = None) -> AsyncIterator[Memory]:
+    """Open a memory, and close it at the end of the block.
+
+    Args:
+        target: a MongoDB URI, or the path of an SQLite file, which is created where there is none.
+        journal: file where writes wait while the store is away; one process at a time may use it. With a journal a
+            store that is away does not fail the opening. None: writes raise MemoryAway then.
+
+    Raises:
+        InputError: the target is neither, or not what it should be.
+        MemoryAway: the store is away, and there is no journal.
+    """
+    engine = _engine(str(target))
+    try:
+        if journal is not None:
+            engine = JournaledEngine(engine, JournalFile(journal))
+        await engine.open()
+        yield StoredMemory(engine)
+    finally:
+        await engine.close()
+
+
+def _engine(target: str) -> Engine:
+    scheme, found, _ = target.partition("://")
+    if not found:
+        return SqliteEngine(Path(target))
+    if scheme not in MONGODB:
+        raise InputError(f"The memory must be a file or a mongodb:// URI, not {scheme}://….")
+    from memory.mongo import MongoEngine  # pymongo takes its time to import, and most runs need none of it
+
+    return MongoEngine(target)

@@ -1,0 +1,225 @@
+"""The embedded engine: one SQLite file, no server, nothing to install.
+
+Two connections, each in a thread of its own: one writes, one reads, so that no long read ever holds up a slot. With a
+write-ahead log and synchronous=NORMAL a process that is killed loses nothing that came back; a machine that loses its
+power may lose the last moments, never the file's soundness.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import groupby
+from pathlib import Path
+from types import MappingProxyType
+from typing import TypeVar
+
+from domain.errors import InputError
+from memory.documents import Document, Kind
+from memory.engine import DocumentRefused, Found, MemoryAway, MemoryStatus, Query, Row
+from memory.sql import create, insert, select
+
+T = TypeVar("T")
+APPLICATION_ID = 0x45444745
+"""'EDGE' in the header of the file: tells an Edgewise memory from other people's databases."""
+LAYOUT = 1
+"""Version of tables and indices, in the header as user_version."""
+CHUNK_ROWS = 10_000
+"""Rows that a scan holds at once."""
+
+_AWAY: Mapping[int, str] = MappingProxyType(
+    {
+        sqlite3.SQLITE_BUSY: "another process is writing to it",
+        sqlite3.SQLITE_LOCKED: "another process is writing to it",
+        sqlite3.SQLITE_FULL: "the disk is full",
+        sqlite3.SQLITE_IOERR: "reading or writing the disk failed",
+        sqlite3.SQLITE_NOMEM: "there is not enough memory",
+    }
+)
+_CLOSED: Mapping[int, str] = MappingProxyType(
+    {
+        sqlite3.SQLITE_READONLY: "it cannot be written to",
+        sqlite3.SQLITE_CANTOPEN: "it cannot be opened",
+        sqlite3.SQLITE_PERM: "access to it is denied",
+    }
+)
+
+
+class SqliteEngine:
+    """Documents in the tables of one file, which is created for its owner alone (mode 0600)."""
+
+    def __init__(self, path: Path, busy_s: float = 5.0) -> None:
+        """Nothing is opened yet; `busy_s` is how long a write waits for another process's."""
+        self._path, self._busy_s = path, busy_s
+        self._writer = _Thread("memory-writer")
+        self._reader = _Thread("memory-reader")
+
+    @property
+    def status(self) -> MemoryStatus:
+        """The path."""
+        return MemoryStatus(str(self._path))
+
+    async def open(self) -> None:
+        """Create the file if need be, and connect twice.
+
+        Raises:
+            InputError: the file cannot be one, or is none of Edgewise's.
+            MemoryAway: another process has locked it.
+        """
+        await self._writer.run(self._guarded(lambda: self._writer.connect(self._connect_to_write)))
+        await self._reader.run(self._guarded(lambda: self._reader.connect(self._connect_to_read)))
+
+    async def write(self, documents: Sequence[Document]) -> None:
+        """Store all of the documents or none."""
+        await self._writer.run(self._guarded(lambda: self._store(self._writer.connection, documents)))
+
+    async def find(self, query: Query) -> list[Found]:
+        """Return documents."""
+        sql, values = select(query, ("body", "data"))
+        rows = await self._reader.run(self._guarded(lambda: self._reader.connection.execute(sql, values).fetchall()))
+        try:
+            return [(json.loads(body), data) for body, data in rows]
+        except ValueError:
+            raise InputError(self._damaged("a body is no JSON")) from None
+
+    async def scan(self, query: Query, columns: tuple[str, ...]) -> AsyncIterator[list[Row]]:
+        """Yield values of columns, CHUNK_ROWS documents at a time."""
+        sql, values = select(query, columns)
+        cursor = await self._reader.run(self._guarded(lambda: self._reader.connection.execute(sql, values)))
+        try:
+            while rows := await self._reader.run(self._guarded(lambda: cursor.fetchmany(CHUNK_ROWS))):
+                yield rows
+        finally:
+            await self._reader.run(cursor.close)
+
+    async def close(self) -> None:
+        """Close both connections; the last one to leave folds the write-ahead log into the file."""
+        await self._reader.close()
+        await self._writer.close()
+
+    def _store(self, connection: sqlite3.Connection, documents: Sequence[Document]) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for kind, group in groupby(documents, key=lambda document: document.kind):
+                rows = [(*document.values.values(), document.text, document.data) for document in group]
+                connection.executemany(insert(kind), rows)
+            connection.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            raise
+
+    def _connect_to_write(self) -> sqlite3.Connection:
+        with suppress(FileExistsError):
+            os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        connection = sqlite3.connect(self._path, timeout=self._busy_s, isolation_level=None)
+        try:
+            self._prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        if self._is_empty(connection):
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("BEGIN IMMEDIATE")
+            if self._is_empty(connection):  # another process may have been quicker
+                for kind in Kind:
+                    for statement in create(kind):
+                        connection.execute(statement)
+                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                connection.execute(f"PRAGMA user_version = {LAYOUT}")
+            connection.execute("COMMIT")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+
+    def _is_empty(self, connection: sqlite3.Connection) -> bool:
+        tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
+        layout = connection.execute("PRAGMA user_version").fetchone()[0]
+        if tables == 0 and application == 0:
+            return True
+        if application != APPLICATION_ID:
+            raise InputError(f"{self._path} is a database, but no memory of Edgewise; choose another file.")
+        if layout > LAYOUT:
+            raise InputError(
+                f"{self._path} was written by a newer Edgewise (layout {layout}, this one reads up to {LAYOUT}); "
+                "use that one, or another file."
+            )
+        return False
+
+    def _connect_to_read(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=self._busy_s, isolation_level=None)
+        connection.execute("PRAGMA query_only = 1")
+        return connection
+
+    def _guarded(self, work: Callable[[], T]) -> Callable[[], T]:
+        """The same work, with SQLite's errors told apart."""
+
+        def call() -> T:
+            try:
+                return work()
+            except sqlite3.DataError as error:
+                raise DocumentRefused(f"{self._path} does not take a document: {error}.") from None
+            except sqlite3.DatabaseError as error:
+                raise self._explained(error) from None
+            except OSError as error:
+                raise InputError(f"{self._path} cannot hold the memory: {error.strerror}.") from None
+
+        return call
+
+    def _explained(self, error: sqlite3.DatabaseError) -> Exception:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return InputError(self._damaged(str(error)))
+        if code == sqlite3.SQLITE_TOOBIG:
+            return DocumentRefused(f"{self._path} does not take a document: it is too big.")
+        if code in _CLOSED:
+            return InputError(f"{self._path} cannot hold the memory: {_CLOSED[code]}.")
+        if code in _AWAY:
+            return MemoryAway(f"{self._path} cannot be used just now: {_AWAY[code]}.")
+        return error
+
+    def _damaged(self, why: str) -> str:
+        return f"{self._path} is damaged or no memory of Edgewise ({why}); restore a copy or choose another file."
+
+
+class _Thread:
+    """One thread with one connection, which never leaves it."""
+
+    def __init__(self, name: str) -> None:
+        self._pool = ThreadPoolExecutor(1, name)
+        self._connection: sqlite3.Connection | None = None
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection; RuntimeError before `connect`."""
+        if self._connection is None:
+            raise RuntimeError("the memory is not open")
+        return self._connection
+
+    def connect(self, make: Callable[[], sqlite3.Connection]) -> None:
+        """Make the connection where there is none; to be called in the thread."""
+        if self._connection is None:
+            self._connection = make()
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Do the work in the thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    async def close(self) -> None:
+        """Close the connection and end the thread."""
+        with suppress(RuntimeError):  # the thread has ended before
+            await self.run(self._disconnect)
+        self._pool.shutdown(wait=False)
