@@ -7,8 +7,9 @@ Plain data is {"role": …, "content": …}, texts only, so that any store can h
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolCall, ToolMessage
 from langchain_core.outputs import ChatResult
@@ -47,6 +48,8 @@ class Reply:
 
     text: str
     tool_calls: tuple[ToolCall, ...] = ()
+    broken_calls: tuple[ToolCall, ...] = ()
+    """Tool calls whose arguments were no JSON object; they have none here."""
     prompt_tokens: int = 0
     """As the server counted; 0 where it does not."""
     completion_tokens: int = 0
@@ -69,14 +72,17 @@ class Reply:
 
 def read_message(message: AIMessage, finish: str | None = None) -> Reply:
     """Read a message; `finish` is used where its metadata does not say why the model stopped."""
-    usage = message.usage_metadata
+    usage: Mapping[str, Any] = message.usage_metadata or {}  # a cache puts other things in it
     content = message.content
     return Reply(
         text=content if isinstance(content, str) else str(message.text),
         tool_calls=tuple(message.tool_calls),
-        prompt_tokens=usage["input_tokens"] if usage else 0,
-        completion_tokens=usage["output_tokens"] if usage else 0,
-        measured=usage is not None,
+        broken_calls=tuple(
+            ToolCall(name=call["name"] or "", args={}, id=call["id"]) for call in message.invalid_tool_calls
+        ),
+        prompt_tokens=int(usage.get("input_tokens", 0)),
+        completion_tokens=int(usage.get("output_tokens", 0)),
+        measured="input_tokens" in usage,
         finish=str(message.response_metadata.get("finish_reason") or finish or ""),
         refusal=str(message.additional_kwargs.get("refusal") or ""),
     )

@@ -62,12 +62,15 @@ def classify(error: Exception) -> Failure:
     if isinstance(error, (ModelConnectionError, ConnectionError)) or status in AWAY:
         return Failure(Reason.CONNECTION, _words(error) or "the server cannot be reached", servers_fault=True)
     if (name := type(error).__name__) in _FINISHES:
-        return Failure(_FINISHES[name], _words(error), servers_fault=False)
+        return Failure(_FINISHES[name], _finish_words(error), servers_fault=False)
     if isinstance(error, (ContextOverflowError, ModelInvalidRequestError)):
         return Failure(Reason.REJECTED_BY_SERVER, _words(error), servers_fault=False)
     if status is not None:
         return Failure(Reason.REJECTED_BY_SERVER, _words(error), servers_fault=status not in (400, 413, 422))
-    return Failure(Reason.INTERNAL, f"{type(error).__name__}: {_words(error)}", servers_fault=True)
+    words = f"the model's client failed with {type(error).__name__}: {_words(error)}"
+    return Failure(
+        Reason.INTERNAL, f"{words} (does the base URL lead to an OpenAI-compatible API?)", servers_fault=True
+    )
 
 
 # The openai client has these of its own, outside of the family, and tells no status.
@@ -85,7 +88,7 @@ def is_retryable(error: BaseException) -> bool:
 
 def rejects_request(error: BaseException) -> bool:
     """True where the server found fault with the request itself, but not with its length."""
-    if isinstance(error, ContextOverflowError):
+    if isinstance(error, ContextOverflowError) or "context" in str(error).lower():
         return False
     return isinstance(error, ModelInvalidRequestError) or _status(error) in (400, 422, 501)
 
@@ -117,6 +120,11 @@ def tokens_of(error: BaseException) -> tuple[int, int] | None:
 def _status(error: BaseException) -> int | None:
     status = getattr(error, "status_code", None)
     return status if isinstance(status, int) else None
+
+
+def _finish_words(error: BaseException) -> str:
+    used = tokens_of(error)
+    return _words(error) if used is None else f"the answer was cut off or withheld after {used[1]} tokens"
 
 
 def _words(error: BaseException) -> str:

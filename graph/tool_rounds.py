@@ -48,18 +48,21 @@ async def consult(
     options = {"tools": [convert_to_openai_tool(tool) for tool in tools]}
     for _ in range(rounds):
         reply = (await caller.call(said, options)).checked()
-        if not reply.tool_calls:
+        calls = [*reply.tool_calls, *reply.broken_calls]
+        if not calls:
             if _has_the_form(reply.text, schema):
                 return reply.text
             if reply.text.strip():
                 said.append({"role": "assistant", "content": reply.text})
             break
-        calls = json.dumps(reply.tool_calls)
-        said.append({"role": "assistant", "content": reply.text, "tool_calls": calls})
-        for number, call in enumerate(reply.tool_calls):
-            content = (
-                await _run(named, call) if number < CALLS else f"error: one round may hold {CALLS} calls, not more"
-            )
+        said.append({"role": "assistant", "content": reply.text, "tool_calls": json.dumps(calls)})
+        for number, call in enumerate(calls):
+            if number >= CALLS:
+                content = f"error: one round may hold {CALLS} calls, not more"
+            elif number >= len(reply.tool_calls):
+                content = f"error: the arguments of {call['name']} are no JSON object"
+            else:
+                content = await _run(named, call)
             said.append({"role": "tool", "content": content, "tool_call_id": call["id"] or "", "name": call["name"]})
     said.append({"role": "user", "content": NOW_ANSWER})
     return (await caller.answer(said, schema)).checked().text
