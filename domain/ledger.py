@@ -93,7 +93,12 @@ class Decision:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
-        return asdict(self)
+        names = {
+            "role": self.role.value,
+            "outcome": self.outcome.value,
+            "reason": None if self.reason is None else self.reason.value,
+        }
+        return {**asdict(self), **names}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Decision:

@@ -61,7 +61,11 @@ class Draft:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for the graph's state."""
-        return asdict(self)
+        names = {
+            "outcome": None if self.outcome is None else self.outcome.value,
+            "reason": None if self.reason is None else self.reason.value,
+        }
+        return {**asdict(self), **names}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Draft:
