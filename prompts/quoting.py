@@ -23,7 +23,8 @@ def one_line(text: str, longest: int = LONGEST) -> str:
 
 def quoted(text: str, longest: int = LONGEST) -> str:
     """Return `text` on one line as a JSON string, quotes and backslashes in it escaped."""
-    return json.dumps(one_line(text, longest), ensure_ascii=False)
+    shown = one_line(text, longest)
+    return json.dumps(shown, ensure_ascii=False) if '"' in shown or "\\" in shown else f'"{shown}"'
 
 
 def listed(names: list[str], most: int = 12) -> str:

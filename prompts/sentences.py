@@ -1,0 +1,239 @@
+"""The cluster, its state and its past as sentences, in the way of P1 section V-D2, for every agent's prompt."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domain.cluster import Cluster, Node
+from domain.ledger import Case
+from domain.telemetry import Phase, Snapshot
+from prompts.quoting import listed, quoted
+
+MANY_NODES = 12
+"""Nodes beyond which a line names the largest and counts the rest."""
+
+
+def number(value: float) -> str:
+    """Three significant digits, never with an exponent."""
+    if not math.isfinite(value):
+        return "unknown"
+    if abs(value) >= 100 or value == int(value):
+        return f"{value:.0f}"
+    return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}".rstrip("0").rstrip(".")
+
+
+def percent(share: float) -> str:
+    """A share as a percentage with one decimal."""
+    rounded = f"{100 * share:.1f}".removesuffix(".0")
+    return f"{rounded} %" if share <= 0 or rounded != "0" else "<0.1 %"
+
+
+def plural(count: int, word: str) -> str:
+    """Count with a noun."""
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+# What is: nodes and LMs
+
+
+def capacity(node: Node) -> str:
+    """C_n, M_n, G_n and V_n of one node."""
+    gpus = (
+        f"{plural(node.gpus, 'GPU')} {quoted(node.gpu_model or '')}, {number(node.vram_gb)} GB vRAM in all, "
+        f"{plural(node.vgpus, 'vGPU')}"
+        if node.vgpus
+        else "no GPU"
+    )
+    return f"{node.cpu_cores} cores of {quoted(node.cpu_model)}, {number(node.ram_gb)} GB RAM, {gpus}"
+
+
+def nodes_by_hardware(cluster: Cluster) -> str:
+    """One line for each kind of node, with the names of those that are of it."""
+    kinds: dict[str, list[str]] = {}
+    for node in cluster.nodes:
+        kinds.setdefault(capacity(node), []).append(node.name)
+    return "\n".join(
+        f"- {listed(names, len(names))}: {'each ' if len(names) > 1 else ''}{kind}" for kind, names in kinds.items()
+    )
+
+
+def lm_lines(cluster: Cluster, nodes: Sequence[int] | None = None, needs: bool = True) -> str:
+    """One line for each LM that some of `nodes` (all of them, for None) can run: what it needs, and how fast it is."""
+    among = range(cluster.n_nodes) if nodes is None else nodes
+    lines = []
+    for i in range(cluster.n_lms):
+        able = [n for n in among if cluster.feasible[n, i]]
+        if able:
+            lines.append(f"- {_lm_line(cluster, i, able, needs)}")
+    return "\n".join(lines)
+
+
+def _lm_line(cluster: Cluster, i: int, nodes: Sequence[int], needs: bool) -> str:
+    lm = cluster.lms[i]
+    parts = [quoted(lm.name)]
+    if needs:
+        parts[0] += f" ({quoted(lm.model)}, {lm.modality_in} to {lm.modality_out})"
+        parts.append(f"{number(lm.ram_gb)} GB RAM")
+    if lm.gpu_only:
+        parts.append("needs a GPU")
+    cpus = [cluster.nodes[n] for n in nodes if cluster.runs_on_cpu(n, i)]
+    for model in dict.fromkeys(node.cpu_model for node in cpus):
+        most = max(node.cpu_cores for node in cpus if node.cpu_model == model)
+        name = f" {quoted(model)}" if len({node.cpu_model for node in cpus}) > 1 else ""
+        (first, slowest), *points = [point for point in lm.cpu_profiles[model].points if point[0] <= most]
+        sizes = [f"{number(slowest)} s per prompt with {plural(first, 'core')}"]
+        sizes += [f"{number(seconds)} with {cores}" for cores, seconds in points]
+        parts.append(f"on CPU{name} {', '.join(sizes)}, start {number(lm.start_cpu_s)} s")
+    gpus = [cluster.nodes[n] for n in nodes if cluster.runs_on_gpu(n, i)]
+    for gpu in dict.fromkeys(node.gpu_model for node in gpus if node.gpu_model):
+        most = max(node.vgpus_per_gpu for node in gpus if node.gpu_model == gpu)
+        name = f" {quoted(gpu)}" if len({node.gpu_model for node in gpus}) > 1 else ""
+        takes = f" ({number(lm.vram_gb)} GB vRAM, {plural(lm.host_cores, 'host core')})" if needs else ""
+        profile = lm.gpu_profiles[gpu]
+        shared = f", {number(profile.seconds_per_prompt(1 / most))} with all vGPUs of the GPU busy" if most > 1 else ""
+        parts.append(
+            f"on GPU{name}{takes} {number(profile.seconds_per_prompt())} s per prompt alone{shared}, "
+            f"start {number(lm.start_gpu_s)} s"
+        )
+    return f"{'; '.join(parts)}; stop {number(lm.stop_s)} s"
+
+
+# What happens now
+
+
+def allocation_json(cores: int, vgpus: int) -> str:
+    """An allocation in the form in which a deployer answers."""
+    mode, amount = ("gpu", vgpus) if vgpus else ("cpu", cores) if cores else ("off", 0)
+    return f'{{"mode": "{mode}", "amount": {amount}}}'
+
+
+def pod(snapshot: Snapshot, n: int, i: int) -> str:
+    """The pod of LM i on node n: how much it has or wants, and its phase; empty where there is none."""
+    phase, left = Phase(int(snapshot.phase[n, i])), number(float(snapshot.phase_left_s[n, i]))
+    if phase is Phase.OFF:
+        return ""
+    allocation = snapshot.allocation(n, i)
+    size = plural(allocation.vgpus, "vGPU") if allocation.vgpus else plural(allocation.cores, "core")
+    return {
+        Phase.STARTING: f"on {size}, ready in {left} s",
+        Phase.READY: f"on {size}, ready",
+        Phase.TERMINATING: f"shutting down from {size}, {left} s left",
+        Phase.PENDING: f"Pending for {size}",
+    }[phase]
+
+
+def seconds_per_prompt(cluster: Cluster, snapshot: Snapshot, n: int, i: int) -> float:
+    """Seconds per prompt of the pod of LM i on node n as it is, alone on its GPU; infinity where it serves nothing."""
+    if Phase(int(snapshot.phase[n, i])) not in (Phase.STARTING, Phase.READY):
+        return math.inf
+    allocation = snapshot.allocation(n, i)
+    return cluster.gpu_seconds(n, i) if allocation.vgpus else cluster.cpu_seconds(n, i, allocation.cores)
+
+
+def waiting(cluster: Cluster, snapshot: Snapshot, n: int, i: int) -> str:
+    """The queue of LM i at node n, and the work in it at the present speed; empty where nothing waits."""
+    prompts = int(snapshot.backlog_prompts[n, i])
+    if not prompts:
+        return ""
+    seconds = prompts * seconds_per_prompt(cluster, snapshot, n, i)
+    work = f" = {number(seconds)} s of work" if math.isfinite(seconds) else ""
+    oldest = number(float(snapshot.oldest_wait_s[n, i]))
+    return f"{plural(prompts, 'prompt')}{work}, oldest {oldest} s"
+
+
+def headroom(cluster: Cluster, snapshot: Snapshot, n: int) -> str:
+    """What no pod of node n holds, of what it has."""
+    node = cluster.nodes[n]
+    parts = [
+        f"{int(snapshot.free_cores[n])} of {node.cpu_cores} cores",
+        f"{number(float(snapshot.free_ram_gb[n]))} of {number(node.ram_gb)} GB RAM",
+    ]
+    if node.vgpus:
+        parts += [
+            f"{int(snapshot.free_vgpus[n])} of {node.vgpus} vGPUs",
+            f"{number(float(snapshot.free_vram_gb[n]))} of {number(node.vram_gb)} GB vRAM",
+        ]
+    return ", ".join(parts)
+
+
+def reading(snapshot: Snapshot, n: int, slot_s: float) -> str:
+    """How far the figures of node n can be trusted; empty where they are of the last slot's end."""
+    age = float(snapshot.age_s[n])
+    if math.isnan(age):
+        return "not read, figures unknown"
+    return f"read {number(age)} s ago" if age > slot_s else ""
+
+
+def heaviest(names: Sequence[str], values: NDArray[Any], most: int = MANY_NODES) -> str:
+    """Names with their values where these are above zero: all of them in order, or the `most` largest."""
+    order = np.flatnonzero(values > 0)
+    if order.size > most:
+        order = order[np.argsort(-values[order], kind="stable")]
+    shown = ", ".join(f"{quoted(names[k])} {number(float(values[k]))}" for k in order[:most])
+    rest = float(values[order[most:]].sum())
+    return f"{shown}, {order.size - most} more nodes {number(rest)}" if order.size > most else shown
+
+
+# What was
+
+
+def by_lm(ratios: Mapping[str, float | None], latencies: Mapping[str, float | None]) -> str:
+    """Success ratio and success-only mean latency of each LM."""
+    parts = []
+    for lm, ratio in ratios.items():
+        latency = latencies.get(lm)
+        seconds = "" if latency is None else f", {number(latency)} s"
+        parts.append(f"{quoted(lm)} {'no requests' if ratio is None else number(ratio)}{seconds}")
+    return "; ".join(parts)
+
+
+def outcome(case: Case) -> str:
+    """M_e, F_norm and T_norm of P1-11 and the objective, as P1 section V-D2 renders them."""
+    latency = case.global_mean_latency_s
+    overall = "No request succeeded" if latency is None else f"All together {number(latency)} s"
+    predicted = case.predicted_objective
+    rehearsal = "" if predicted is None else f" (rehearsal expected {number(predicted)})"
+    return (
+        f"Success ratio and mean latency: {by_lm(case.success_ratio, case.mean_latency_s)}. "
+        f"{overall}, T {number(case.latency_norm)}, "
+        f"F {number(case.fairness)}, J {number(case.objective)}{rehearsal}; {percent(case.off_role_ratio)} of the "
+        f"requests went to a node without the role."
+    )
+
+
+def shares(routing: Mapping[str, Mapping[str, float]], most: int = MANY_NODES) -> str:
+    """P_e of P1-12 in short: of each LM the nodes with a share, the largest first."""
+    lines = []
+    for lm, row in routing.items():
+        order = sorted((node for node in row if row[node] > 0), key=lambda node: -row[node])
+        shown = ", ".join(f"{quoted(node)} {percent(row[node])}" for node in order[:most])
+        rest = sum(row[node] for node in order[most:])
+        more = f", {len(order) - most} more nodes {percent(rest)}" if len(order) > most else ""
+        lines.append(f"{quoted(lm)} to {shown}{more}" if shown else f"{quoted(lm)} nowhere")
+    return "; ".join(lines)
+
+
+def roles(named: Mapping[str, Iterable[str]], most: int = MANY_NODES) -> str:
+    """R_e of P1-13 in short: nodes with the same roles together."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for node, lms in named.items():
+        groups.setdefault(tuple(lms), []).append(node)
+    parts = [
+        f"{listed(nodes, most)} {'+'.join(map(quoted, lms)) or 'nothing'}" for lms, nodes in list(groups.items())[:most]
+    ]
+    return "; ".join(parts) + (f"; {len(groups) - most} more sets of roles" if len(groups) > most else "")
+
+
+def policy(macro_policy: Mapping[str, Any]) -> str:
+    """A macro-policy, in its form with names, in short."""
+    return f"Shares: {shares(macro_policy['routing'])}. Roles: {roles(macro_policy['roles'])}."
+
+
+def totals(traffic: Mapping[str, Mapping[str, float]]) -> str:
+    """Prompts per slot of each LM, all origins together."""
+    return ", ".join(f"{quoted(lm)} {number(sum(row.values()))}" for lm, row in traffic.items())
