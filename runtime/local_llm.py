@@ -103,11 +103,18 @@ async def serve(
     path = model_file(path)
     if importlib.util.find_spec("xllamacpp") is None:
         raise InputError(f"serving {path.name} needs xllamacpp: {EXTRA}")
-    options = ["--name", path.stem, "--context", context, "--parallel", parallel]
-    options += ["--threads", threads or os.cpu_count() or 1]
+    numbers = {
+        "context": context,
+        "parallel": parallel,
+        "threads": (os.cpu_count() or 1) if threads is None else threads,
+    }
+    for name, number in numbers.items():
+        if number < 1:
+            raise InputError(f"{path.name}: {name} must be at least 1, not {number}")
+    options = [f"--{name}={number}" for name, number in numbers.items()]
     started = time.monotonic()
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "runtime.local_llm_server", str(path), *map(str, options)),
+        *(sys.executable, "-m", "runtime.local_llm_server", str(path), f"--name={path.stem}", *options),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

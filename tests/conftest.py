@@ -1,5 +1,6 @@
 """What holds in every test: no network beyond loopback, and nothing taken from the caller's environment."""
 
+import asyncio
 import ipaddress
 import os
 import socket
@@ -54,6 +55,8 @@ def _guarded_lookup(lookup: Callable[..., Any]) -> Callable[..., Any]:
 
 
 MONGODB_URI = _clean_environment()
+# Until Python 3.12, looptime's question for the loop of a synchronous test would make one that nobody closes.
+asyncio.set_event_loop(None)
 # Never undone: what runs after a test, in a thread or at exit, is guarded too.
 _guard = pytest.MonkeyPatch()
 for _name in ("connect", "connect_ex", "sendto"):
@@ -62,8 +65,6 @@ _guard.setattr(socket, "getaddrinfo", _guarded_lookup(socket.getaddrinfo))
 
 
 @pytest.fixture(autouse=True)
-def _live_tests_may_use_a_real_mongodb(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _live_tests_may_use_a_real_mongodb(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if MONGODB_URI and request.node.get_closest_marker("live"):
         monkeypatch.setenv("MONGODB_URI", MONGODB_URI)
