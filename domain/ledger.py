@@ -5,7 +5,8 @@ All of it is plain data that any store can hold and any reader can check: how a 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
@@ -70,6 +71,16 @@ class Attempt:
     completion_tokens: int = 0
     seconds: float = 0.0
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; messages are shared with this attempt, not copied."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {**plain, "messages": list(self.messages), "violations": list(self.violations)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Attempt:
+        """Read plain data back. Raises KeyError or TypeError where it is not an attempt."""
+        return cls(**{**data, "messages": tuple(data["messages"]), "violations": tuple(data["violations"])})
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -92,21 +103,19 @@ class Decision:
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        names = {
+        """Plain data; what is nested is shared with this entry, not copied."""
+        return {
+            **{f.name: getattr(self, f.name) for f in fields(self)},
             "role": self.role.value,
             "outcome": self.outcome.value,
             "reason": None if self.reason is None else self.reason.value,
+            "attempts": [attempt.to_json() for attempt in self.attempts],
         }
-        return {**asdict(self), **names}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Decision:
         """Read plain data back. Raises KeyError, TypeError or ValueError where it is not a decision."""
-        attempts = tuple(
-            Attempt(**{**a, "messages": tuple(a["messages"]), "violations": tuple(a["violations"])})
-            for a in data["attempts"]
-        )
+        attempts = tuple(Attempt.from_json(attempt) for attempt in data["attempts"])
         reason = None if data["reason"] is None else Reason(data["reason"])
         return cls(
             **{

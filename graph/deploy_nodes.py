@@ -11,7 +11,7 @@ from domain.ledger import Outcome, Role
 from domain.telemetry import Snapshot
 from graph.deps import Deps
 from graph.gate import Draft, decide, settled_by_rule
-from graph.kinds import deployment_kind, deployment_of, macro_policy_of
+from graph.kinds import deployment_kind, deployment_of
 from graph.ledger import Ledger, draft_of
 from graph.state import DeployerTask, SlotState, SlotUpdate
 from policies.roles import DEPLOYER, generator
@@ -63,7 +63,7 @@ class DeployNodes:
         if filling.asker is not None:
             return await decide(kind, filling.asker(slot, name), filling.name)
         rng = generator(deps.seed, DEPLOYER, slot, n)
-        decision = filling.acting.deploy(snapshot, n, macro_policy_of(cluster, macro), rng)
+        decision = filling.acting.deploy(snapshot, n, deps.policy(macro), rng)
         if decision is None:  # the node could not be read: it stays as it is
             return Draft(decision={}, outcome=Outcome.RULE, decided_by=f"rule:{filling.name}")
         return settled_by_rule(kind, decision, filling.name)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+from domain.decisions import MacroPolicy
 from domain.ledger import Case, Decision, Role
 from domain.telemetry import EpochTelemetry, Records, Snapshot
 from domain.testbed import Testbed
 from graph.asking import Asker
+from graph.schemas import schema_for_deployment
 from memory.store import Memory
 from policies.random import RandomDeployer, RandomPlanner, RandomScheduler
 from policies.roles import Deployer, Planner, Scheduler
+from prompts.deployer import DeployerPrompts
 
 R = TypeVar("R")
 
@@ -100,6 +103,29 @@ class Deps:
     """Records of the slots of the epoch in hand, so that a memory that is away does not cost the epoch its case."""
     seen: Snapshot | None = None
     """The last snapshot, so that a slot's deciders all see the same one."""
+
+    def __post_init__(self) -> None:
+        """Prepare what stays the same from slot to slot."""
+        cluster = self.testbed.cluster
+        self.deployer_prompts = DeployerPrompts(cluster)
+        self._schemas: dict[int, dict[str, Any]] = {}
+        self._unrestricted = MacroPolicy.unrestricted(cluster)
+        self._read: tuple[dict[str, Any], MacroPolicy] | None = None
+
+    def deployment_schema(self, n: int) -> dict[str, Any]:
+        """JSON schema of a deployment of node n."""
+        if n not in self._schemas:
+            self._schemas[n] = schema_for_deployment(self.testbed.cluster, n)
+        return self._schemas[n]
+
+    def policy(self, macro: dict[str, Any] | None) -> MacroPolicy:
+        """Read the macro-policy in force; None is the run without a planner. The last one read is kept."""
+        if macro is None:
+            return self._unrestricted
+        if self._read is None or self._read[0] is not macro:
+            read = MacroPolicy.from_json(self.testbed.cluster, macro["routing"], macro["roles"])
+            self._read = (macro, read)
+        return self._read[1]
 
     async def snapshot(self, slot: int) -> Snapshot:
         """Return the snapshot that slot `slot` is decided on."""

@@ -8,7 +8,7 @@ and checkpoint it between them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Generic, TypeVar
 
 from domain.constraints import Violation
@@ -61,20 +61,18 @@ class Draft:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for the graph's state."""
-        names = {
+        return {
+            **{f.name: getattr(self, f.name) for f in fields(self)},
+            "attempts": [attempt.to_json() for attempt in self.attempts],
             "outcome": None if self.outcome is None else self.outcome.value,
             "reason": None if self.reason is None else self.reason.value,
         }
-        return {**asdict(self), **names}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Draft:
         """Read plain data back."""
         return cls(
-            attempts=tuple(
-                Attempt(**{**a, "messages": tuple(a["messages"]), "violations": tuple(a["violations"])})
-                for a in data["attempts"]
-            ),
+            attempts=tuple(Attempt.from_json(attempt) for attempt in data["attempts"]),
             decision=data["decision"],
             outcome=None if data["outcome"] is None else Outcome(data["outcome"]),
             decided_by=data["decided_by"],

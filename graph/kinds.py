@@ -6,10 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from prompts.deployer import deployer_messages
-from prompts.planner import planner_messages
-from prompts.repair import repair_messages
-from prompts.scheduler import scheduler_messages
 
 from domain.cluster import Cluster
 from domain.constraints import Violation, check_deployment, check_macro_policy, check_routing
@@ -21,6 +17,9 @@ from graph.deps import Deps
 from graph.gate import Kind
 from memory.recall import Recalled
 from policies.roles import DEPLOYER, PLANNER, SCHEDULER, generator
+from prompts.planner import planner_messages
+from prompts.repair import repair_messages
+from prompts.scheduler import scheduler_messages
 
 FALLBACK = 9
 """Key of the fallbacks' streams of random numbers, beside those of `policies.roles`."""
@@ -56,7 +55,7 @@ def macro_policy_kind(
 def routing_kind(deps: Deps, snapshot: Snapshot, macro: dict[str, Any] | None) -> Kind[RoutingPlan]:
     """The scheduler's decision for slot `snapshot.slot` (P1 section IV-B1)."""
     cluster = deps.testbed.cluster
-    policy = macro_policy_of(cluster, macro)
+    policy = deps.policy(macro)
 
     def fallback() -> RoutingPlan:
         rng = generator(deps.seed, FALLBACK, snapshot.slot, SCHEDULER)
@@ -84,7 +83,7 @@ def deployment_kind(deps: Deps, snapshot: Snapshot, n: int, macro: dict[str, Any
     """The deployer's decision for node n in slot `snapshot.slot` (P1 section IV-B2)."""
     cluster = deps.testbed.cluster
     node = cluster.nodes[n]
-    policy = macro_policy_of(cluster, macro)
+    policy = deps.policy(macro)
     by_agent = deps.deployer.asker is not None
 
     def fallback() -> Deployment:
@@ -108,8 +107,8 @@ def deployment_kind(deps: Deps, snapshot: Snapshot, n: int, macro: dict[str, Any
     return Kind(
         role=Role.DEPLOYER,
         node=node.name,
-        schema=lambda: answers.schema_for_deployment(cluster, n),
-        messages=lambda: deployer_messages(cluster, snapshot, n, policy.roles[n]),
+        schema=lambda: deps.deployment_schema(n),
+        messages=lambda: deps.deployer_prompts.messages(snapshot, n, policy.roles[n]),
         repair=repair_messages,
         parse=parse,
         rules=rules,

@@ -6,7 +6,7 @@ from domain.decisions import RoutingPlan
 from domain.ledger import Role
 from graph.deps import Deps
 from graph.gate import Draft, Kind, check, fall_back, propose, repair, settled_by_rule
-from graph.kinds import macro_policy_of, routing_kind
+from graph.kinds import routing_kind
 from graph.ledger import Ledger, draft_of
 from graph.state import SlotState, SlotUpdate
 from policies.roles import SCHEDULER, generator
@@ -34,7 +34,7 @@ class ScheduleNodes:
         if filling.asker is not None:
             draft = await propose(kind, filling.asker(slot, None))
         else:
-            policy = macro_policy_of(deps.testbed.cluster, state.get("macro_policy"))
+            policy = deps.policy(state.get("macro_policy"))
             rng = generator(deps.seed, SCHEDULER, slot)
             plan = filling.acting.schedule(await deps.snapshot(slot), policy, rng)
             draft = settled_by_rule(kind, plan, filling.name)

@@ -12,7 +12,7 @@ from domain.ledger import Case, Outcome
 from domain.objective import summarise
 from domain.telemetry import EpochTelemetry, Phase, Records, Snapshot
 from graph.deps import Deps
-from graph.kinds import macro_policy_of, traffic_by_name
+from graph.kinds import traffic_by_name
 from graph.state import SlotState, SlotUpdate
 from memory.engine import MemoryAway
 
@@ -89,7 +89,7 @@ class SlotNodes:
     def _case(self, state: SlotState, records: Records, telemetry: EpochTelemetry) -> Case:
         deps, cluster = self._deps, self._deps.testbed.cluster
         macro = state.get("macro_policy")
-        policy = macro_policy_of(cluster, macro)
+        policy = deps.policy(macro)
         routed = records.target >= 0
         off_role = ~policy.roles[records.target[routed], records.lm[routed]]
         by = next((f.name for f in (deps.planner,) if f is not None), "none")

@@ -1,0 +1,197 @@
+"""What the slot graph costs on top of its models: seconds per slot with models that answer at once.
+
+    python -m benchmarks.graph_overhead            # 6 and 600 nodes, beside an empty graph of the same shape
+    python -m benchmarks.graph_overhead --long     # also 3,000 slots, to see that a slot does not grow dearer
+
+All three roles are agents whose chat models answer at once with sound decisions, through the whole path: prompt,
+LangChain call, strict parsing, every rule, ledger and records in SQLite, one checkpoint per slot; the twin's own slot is
+included. The empty graph has the same nodes and edges, as many deployer tasks, and a checkpoint of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from langgraph.graph import END, START, StateGraph
+from langgraph.types import Send
+
+from domain.cluster import Cluster
+from domain.ledger import Role
+from graph.agent import Agent
+from graph.asking import Asking
+from graph.checkpoints import DURABILITY, open_checkpointer
+from graph.deps import Deps, Fallbacks, Filling, GateSettings
+from graph.state import SlotInput, SlotState
+from memory import open_memory
+from policies.random import RandomPlanner
+from policies.roles import generator
+from policies.standard import catalogue
+from runtime.graph_run import GraphRun
+from twin.testbed import TwinTestbed
+from twin.testbeds import generate_testbed, load_builtin
+from twin.twin import Twin
+from twin.workloads import load_workload
+
+
+class Instant(BaseChatModel):
+    """A chat model that answers at once with what a function makes of the last message."""
+
+    reply: Callable[[str], str]
+
+    @property
+    def _llm_type(self) -> str:
+        return "instant"
+
+    def _generate(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        text = self.reply(str(messages[-1].content))
+        return ChatResult(generations=[ChatGeneration(message=AIMessage(text))])
+
+    async def _agenerate(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        return self._generate(messages)
+
+
+def answers(cluster: Cluster) -> tuple[str, str, dict[str, str]]:
+    """A sound macro-policy, a routing plan within it and a deployment per node, as models would write them."""
+    policy = RandomPlanner(cluster).plan(Twin(cluster).observe(), (), generator(5)).to_json(cluster)
+    first = {lm.name: next(n for n, lms in policy["roles"].items() if lm.name in lms) for lm in cluster.lms}
+    routes = {node.name: first for node in cluster.nodes}
+    deployments = {}
+    for n, node in enumerate(cluster.nodes):
+        roles = policy["roles"][node.name]
+        patterns = catalogue(cluster)[n]
+        fitting = next(
+            p
+            for p, active in enumerate(patterns.active)
+            if {lm.name for lm, on in zip(cluster.lms, active, strict=True) if on} == set(roles)
+        )
+        cells = {}
+        for lm, allocation in zip(cluster.lms, patterns.deployment(n, fitting).allocations, strict=True):
+            mode = "gpu" if allocation.vgpus else "cpu" if allocation.cores else "off"
+            cells[lm.name] = {"mode": mode, "amount": allocation.vgpus or allocation.cores}
+        deployments[node.name] = json.dumps({"reasoning": "roles", "deployment": cells})
+    return (
+        json.dumps({"reasoning": "even", **policy}),
+        json.dumps({"reasoning": "first", "routes": routes}),
+        deployments,
+    )
+
+
+def filling(role: Role, reply: Callable[[str], str]) -> Filling[Any]:
+    """An agent behind an instant model."""
+    asking = Asking(Agent(role=role, model=Instant(reply=reply), name="instant"))
+    return Filling("instant", asker=asking.for_decision)
+
+
+async def run(cluster: Cluster, slots: int, folder: Path) -> list[float]:
+    """Seconds of each slot of a run with agents in all roles."""
+    plan, routing, deployments = answers(cluster)
+    testbed = TwinTestbed(Twin(cluster), load_workload("p1", cluster, 3))
+    by_slot: list[float] = []
+    last = time.perf_counter()
+
+    async def tick(_: SlotState) -> None:
+        nonlocal last
+        now = time.perf_counter()
+        by_slot.append(now - last)
+        last = now
+
+    def deployer(slot: int, node: str | None) -> Any:
+        return per_node[node or ""].asker(slot, node)  # type: ignore[misc]  # always an agent here
+
+    per_node = {name: filling(Role.DEPLOYER, lambda _, text=text: text) for name, text in deployments.items()}  # type: ignore[misc]  # bound early
+    async with (
+        open_memory(folder / "memory.sqlite") as memory,
+        open_checkpointer(folder / "checkpoints.sqlite") as saver,
+    ):
+        deps = Deps(
+            testbed=testbed,
+            memory=memory,
+            run="bench",
+            family="MA",
+            seed=3,
+            planner=filling(Role.PLANNER, lambda _: plan),
+            scheduler=filling(Role.SCHEDULER, lambda _: routing),
+            deployer=Filling("instant", asker=deployer),
+            fallbacks=Fallbacks.random(testbed),
+        )
+        last = time.perf_counter()
+        await GraphRun(deps, saver, slots, replays=True, on_slot=tick).run()
+        decided = {d.outcome.value for d in await memory.decisions("bench", slots - 1)}
+    if decided != {"accepted"}:
+        raise AssertionError(f"the instant models were not accepted: {decided}")
+    return by_slot
+
+
+async def empty(cluster: Cluster, slots: int, folder: Path) -> list[float]:
+    """Seconds of each slot of a graph of the same shape that does nothing."""
+    gate = GateSettings()
+    size = 1 if cluster.n_nodes <= gate.shard_above else gate.shard_nodes
+    tasks = range(0, cluster.n_nodes, size)
+
+    async def nothing(state: Any) -> dict[str, Any]:
+        return {}
+
+    builder = StateGraph(SlotState, input_schema=SlotInput)
+    chain = ("observe", "scheduler", "check_routing", "dispatch")
+    for name in (*chain, "deployer", "act", "advance"):
+        builder.add_node(name, nothing)
+    builder.add_edge(START, chain[0])
+    for before, after in zip(chain, chain[1:], strict=False):
+        builder.add_edge(before, after)
+    builder.add_conditional_edges(
+        "dispatch", lambda state: [Send("deployer", {"slot": n}) for n in tasks], ["deployer"]
+    )
+    builder.add_edge("deployer", "act")
+    builder.add_edge("act", "advance")
+    builder.add_edge("advance", END)
+    by_slot = []
+    async with open_checkpointer(folder / "empty.sqlite") as saver:
+        graph = builder.compile(checkpointer=saver)
+        for slot in range(slots):
+            start = time.perf_counter()
+            await graph.ainvoke({"slot": slot}, {"configurable": {"thread_id": "empty"}}, durability=DURABILITY)
+            by_slot.append(time.perf_counter() - start)
+    return by_slot
+
+
+def row(label: str, seconds: list[float]) -> str:
+    """Median and 95th percentile in milliseconds, the first slot (warm-up) left out."""
+    known = sorted(seconds[1:])
+    return f"  {label:28}{1e3 * statistics.median(known):9.1f}{1e3 * known[int(0.95 * len(known))]:9.1f}"
+
+
+def main() -> None:
+    """Run it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--long", action="store_true", help="also run 3,000 slots")
+    long = parser.parse_args().long
+    for cluster, slots in ((load_builtin("bristol"), 100), (generate_testbed(600, seed=1), 20)):
+        with tempfile.TemporaryDirectory() as folder:
+            print(f"{cluster.n_nodes} nodes, {slots} slots; ms per slot{'median':>14}{'P95':>9}")
+            print(row("slot graph, instant models", asyncio.run(run(cluster, slots, Path(folder)))))
+            print(row("empty graph, same shape", asyncio.run(empty(cluster, slots, Path(folder)))))
+    if long:
+        with tempfile.TemporaryDirectory() as folder:
+            seconds = asyncio.run(run(load_builtin("bristol"), 3000, Path(folder)))
+        print(f"6 nodes, 3,000 slots; ms per slot{'median':>14}{'P95':>9}")
+        for first in range(0, 3000, 500):
+            print(row(f"slots {first} to {first + 499}", seconds[first : first + 500]))
+
+
+if __name__ == "__main__":
+    main()
