@@ -4,7 +4,7 @@
     python -m benchmarks.graph_overhead --long     # also 3,000 slots, to see that a slot does not grow dearer
 
 All three roles are agents whose chat models answer at once with sound decisions, through the whole path: prompt,
-LangChain call, strict parsing, every rule, ledger and records in SQLite, one checkpoint per slot; the twin's own slot is
+LangChain call, strict parsing, every rule, ledger and records in SQLite, one checkpoint per slot; the twin is
 included. The empty graph has the same nodes and edges, as many deployer tasks, and a checkpoint of its own.
 """
 
