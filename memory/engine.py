@@ -30,7 +30,7 @@ class Query:
     """Which documents of a kind; names are columns of its shape."""
 
     kind: Kind
-    equals: Mapping[str, str | int] = field(default_factory=dict)
+    equals: Mapping[str, str | int | None] = field(default_factory=dict)
     at_least: Mapping[str, int] = field(default_factory=dict)
     at_most: Mapping[str, int] = field(default_factory=dict)
     order: tuple[str, ...] = ()

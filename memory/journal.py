@@ -169,15 +169,24 @@ class JournaledEngine:
                 self._gone(error)
 
     async def _drain(self) -> None:
+        """Write what waits to the engine, batch by batch, and empty the file."""
+        answers = False
         while not self._journal.empty:
-            lines = await self._on_disk(self._journal.read, BATCH)
-            if lines:
-                await self._deliver([_document(line) or line for line in lines])
-                self._journal.advance(lines)
-                self._back()
+            if not answers or self._journal.waiting > BATCH:
+                await self._drain_batch()
+                answers = True
                 continue
+            # Nearly done: hold up writers for this last bit, or one who never rests would keep the file from emptying.
             async with self._order:
+                await self._drain_batch()
                 await self._on_disk(self._journal.clear)
+
+    async def _drain_batch(self) -> None:
+        lines = await self._on_disk(self._journal.read, BATCH)
+        if lines:
+            await self._deliver([_document(line) or line for line in lines])
+            self._journal.advance(lines)
+            self._back()
 
     async def _deliver(self, entries: Sequence[Document | bytes]) -> None:
         """Write documents to the engine; set aside those that it will never take, and lines that are no document."""

@@ -57,8 +57,8 @@ _REFUSED = (2, 9, 121, 10334, 17419, 17420, 22)
 class MongoEngine:
     """Documents in the collections of one database, bodies as they are, so that any MongoDB tool can read them."""
 
-    def __init__(self, uri: str, limit_s: float = 2.0) -> None:
-        """Nothing is connected yet; no call takes longer than `limit_s` seconds.
+    def __init__(self, uri: str, limit_s: float) -> None:
+        """Nothing is connected yet; a call takes `limit_s` seconds at most, half a second where that is less.
 
         Raises:
             InputError: the URI is none. The sentence does not quote it, for the password in it.

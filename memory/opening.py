@@ -15,22 +15,27 @@ from memory.store import Memory
 from memory.stored import StoredMemory
 
 MONGODB = ("mongodb", "mongodb+srv")
+LIMIT_S = 3.0
+"""A tenth of P1's slot; connecting to a far server with TLS and a password takes about ten round trips."""
 
 
 @asynccontextmanager
-async def open_memory(target: str | Path, journal: Path | None = None) -> AsyncIterator[Memory]:
+async def open_memory(
+    target: str | Path, journal: Path | None = None, *, limit_s: float = LIMIT_S
+) -> AsyncIterator[Memory]:
     """Open a memory, and close it at the end of the block.
 
     Args:
         target: a MongoDB URI, or the path of an SQLite file, which is created where there is none.
         journal: file where writes wait while the store is away; one process at a time may use it. With a journal a
             store that is away does not fail the opening. None: writes raise MemoryAway then.
+        limit_s: seconds that one call may take, connecting included, or wait for another process's write to a file.
 
     Raises:
         InputError: the target is neither, or not what it should be.
         MemoryAway: the store is away, and there is no journal.
     """
-    engine = _engine(str(target))
+    engine = _engine(str(target), limit_s)
     try:
         if journal is not None:
             engine = JournaledEngine(engine, JournalFile(journal))
@@ -40,12 +45,12 @@ async def open_memory(target: str | Path, journal: Path | None = None) -> AsyncI
         await engine.close()
 
 
-def _engine(target: str) -> Engine:
+def _engine(target: str, limit_s: float) -> Engine:
     scheme, found, _ = target.partition("://")
     if not found:
-        return SqliteEngine(Path(target))
+        return SqliteEngine(Path(target), limit_s)
     if scheme not in MONGODB:
         raise InputError(f"The memory must be a file or a mongodb:// URI, not {scheme}://….")
     from memory.mongo import MongoEngine  # pymongo takes its time to import, and most runs need none of it
 
-    return MongoEngine(target)
+    return MongoEngine(target, limit_s)

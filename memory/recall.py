@@ -148,7 +148,7 @@ class Picker:
 
     def picks(self) -> Picks:
         """Return what was found. A memory too short for both lists is shared out between best and worst."""
-        wanted, known = self._best + self._worst, len({*self._low.keys, *self._high.keys})
+        wanted, known = self._best + self._worst, len(self._low.keys)
         share = self._best if known >= wanted else max(min(self._best, 1), round(known * self._best / wanted))
         best = self._low.keys[:share]
         limit = self._low.values[share - 1, 0] if best else -np.inf

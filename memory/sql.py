@@ -34,9 +34,10 @@ def insert(kind: Kind) -> str:
 
 def select(query: Query, columns: tuple[str, ...]) -> tuple[str, list[str | int]]:
     """Statement that answers a query, and its parameters."""
-    terms = [f"{name} = ?" for name in query.equals]
+    terms = [f"{name} IS NULL" if value is None else f"{name} = ?" for name, value in query.equals.items()]
     terms += [f"{name} >= ?" for name in query.at_least] + [f"{name} <= ?" for name in query.at_most]
-    values = [*query.equals.values(), *query.at_least.values(), *query.at_most.values()]
+    values = [value for value in query.equals.values() if value is not None]
+    values += [*query.at_least.values(), *query.at_most.values()]
     sql = f"SELECT {', '.join(columns)} FROM {query.kind}"
     if terms:
         sql += f" WHERE {' AND '.join(terms)}"

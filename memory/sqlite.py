@@ -53,7 +53,7 @@ _CLOSED: Mapping[int, str] = MappingProxyType(
 class SqliteEngine:
     """Documents in the tables of one file, which is created for its owner alone (mode 0600)."""
 
-    def __init__(self, path: Path, busy_s: float = 5.0) -> None:
+    def __init__(self, path: Path, busy_s: float) -> None:
         """Nothing is opened yet; `busy_s` is how long a write waits for another process's."""
         self._path, self._busy_s = path, busy_s
         self._writer = _Thread("memory-writer")

@@ -62,15 +62,12 @@ class StoredMemory:
         last: int | None = None,
     ) -> list[Decision]:
         """Return decisions in the order in which they were due."""
-        if node is not None and role not in (None, Role.DEPLOYER):
-            return []
-        role = Role.DEPLOYER if node is not None else role
-        query = Query(
-            Kind.DECISION,
-            _given(run=run, slot=slot, role=None if role is None else str(role), node=node),
-            at_least=_bound(slot=first),
-            at_most=_bound(slot=last),
-        )
+        equals = _given(run=run, slot=slot, role=role and str(role), node=node)
+        if node is not None and role is None:
+            equals["role"] = str(Role.DEPLOYER)  # with all of its columns given an index leads straight to the slots
+        if role in (Role.PLANNER, Role.SCHEDULER):
+            equals.setdefault("node", None)
+        query = Query(Kind.DECISION, equals, at_least=_bound(slot=first), at_most=_bound(slot=last))
         found = await self._find(query, lambda body, _: forms.decision_of(body))
         return sorted(found, key=lambda d: (d.slot, ROLES.index(d.role), d.node or ""))
 
@@ -179,7 +176,7 @@ def _settings(body: dict[str, Any], _: bytes | None) -> dict[str, Any]:
     return settings
 
 
-def _given(**equals: str | int | None) -> dict[str, str | int]:
+def _given(**equals: str | int | None) -> dict[str, str | int | None]:
     return {name: value for name, value in equals.items() if value is not None}
 
 

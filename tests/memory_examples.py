@@ -47,13 +47,12 @@ def case(epoch: int = 0, objective: float = 0.5, **changes: Any) -> Case:
 def records(count: int, seed: int = 1) -> Records:
     """Any requests."""
     rng = np.random.default_rng(seed)
-    whole = {
-        name: rng.integers(-1, 9, count) for name in ("lm", "origin", "target", "prompts", "outcome", "interruptions")
-    }
-    times = {
-        name: rng.gamma(2.0, 30.0, count) for name in ("arrival_s", "uplink_s", "queue_s", "inference_s", "downlink_s")
-    }
-    return Records(request=np.arange(count, dtype=np.int64), **whole, **times)
+    columns: dict[str, Any] = {"request": np.arange(count, dtype=np.int64)}
+    for name in ("lm", "origin", "target", "prompts", "outcome", "interruptions"):
+        columns[name] = rng.integers(-1, 9, count)
+    for name in ("arrival_s", "uplink_s", "queue_s", "inference_s", "downlink_s"):
+        columns[name] = rng.gamma(2.0, 30.0, count)
+    return Records(**columns)
 
 
 def telemetry(objective: float = 0.25) -> EpochTelemetry:

@@ -51,7 +51,7 @@ async def target(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
 
 @pytest.fixture
 async def memory(target: str, tmp_path: Path) -> AsyncIterator[Memory]:
-    async with open_memory(target, tmp_path / "memory.journal") as opened:
+    async with open_memory(target, tmp_path / "memory.journal", limit_s=10.0) as opened:
         yield opened
 
 
@@ -227,7 +227,7 @@ async def test_a_case_that_holds_no_finite_number_is_refused_where_it_is_put(mem
 
 async def test_a_document_of_a_newer_version_is_named_and_not_guessed_at(memory: Memory, target: str) -> None:
     body = {**decision().to_json(), "schema_version": 2}
-    engine = MongoEngine(target) if "://" in target else SqliteEngine(Path(target))
+    engine = MongoEngine(target, 5.0) if "://" in target else SqliteEngine(Path(target), 5.0)
     await engine.open()
     await engine.write([Document.of(Kind.DECISION, body)])
     await engine.close()
@@ -237,7 +237,7 @@ async def test_a_document_of_a_newer_version_is_named_and_not_guessed_at(memory:
 
 async def test_a_document_that_cannot_be_read_is_named(memory: Memory, target: str) -> None:
     body = {**decision().to_json(), "outcome": "guessed"}
-    engine = MongoEngine(target) if "://" in target else SqliteEngine(Path(target))
+    engine = MongoEngine(target, 5.0) if "://" in target else SqliteEngine(Path(target), 5.0)
     await engine.open()
     await engine.write([Document.of(Kind.DECISION, body)])
     await engine.close()

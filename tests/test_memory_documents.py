@@ -1,0 +1,110 @@
+"""How things are written down: bit for bit, without secrets, with a version."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.errors import InputError
+from domain.ledger import Role
+from domain.telemetry import Records
+from memory.columns import pack, unpack
+from memory.documents import SHAPES, Document, Kind, check_version
+from memory.forms import case_document, decision_document, records_document, telemetry_document, telemetry_of
+from memory.redaction import redact
+from tests.memory_examples import case, decision, records, telemetry
+
+NAMES = [field.name for field in fields(Records)]
+
+
+@given(st.integers(0, 12).flatmap(lambda n: st.binary(min_size=8 * n * len(NAMES), max_size=8 * n * len(NAMES))))
+def test_packed_records_come_back_bit_for_bit_whatever_the_numbers(bits: bytes) -> None:
+    count = len(bits) // 8 // len(NAMES)
+    columns: dict[str, Any] = {
+        name: np.frombuffer(bits, np.float64 if name.endswith("_s") else np.int64, count, offset=8 * count * place)
+        for place, name in enumerate(NAMES)
+    }
+    back = unpack(pack(Records(**columns)), count)
+    for name, column in columns.items():
+        assert getattr(back, name).dtype == column.dtype
+        assert getattr(back, name).tobytes() == column.tobytes()
+
+
+def test_unpacked_records_can_be_written_to() -> None:
+    back = unpack(pack(records(3)), 3)
+    back.queue_s[0] = 7.0
+    assert back.queue_s[0] == 7.0
+
+
+@pytest.mark.parametrize(
+    ("data", "requests", "says"),
+    [(pack(records(3)), 4, "288 bytes are not 12 columns of 4"), (b"\x00", 0, "cannot be decompressed")],
+)
+def test_bytes_that_are_no_records_are_refused(data: bytes, requests: int, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        unpack(data, requests)
+    assert zlib.decompress(pack(records(0))) == b""
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("mongodb://ada:s3cret@db:27017/x", "mongodb://***@db:27017/x"),
+        ("mongodb+srv://ada:s3%40cret@c.example/?w=1", "mongodb+srv://***@c.example/?w=1"),
+        ("mongodb://ada:s3@cret@db/x", "mongodb://***@db/x"),
+        ("mongodb://ada:s3/cr#et?@db/x", "mongodb://***@db/x"),
+        ("twice http://a:b@c and https://d@e.", "twice http://***@c and https://***@e."),
+        ("https://h/v1?api_key=k&x=1&Token=t", "https://h/v1?api_key=***&x=1&Token=***"),
+        ("mongodb://h/?tlsCertificateKeyFilePassword=p&w=1", "mongodb://h/?tlsCertificateKeyFilePassword=***&w=1"),
+        ("no secret: https://h:8080/path and ada@example.org", "no secret: https://h:8080/path and ada@example.org"),
+        ("https://h/who?mail=ada@example.org", "https://h/who?mail=ada@example.org"),
+    ],
+)
+def test_secrets_in_uris_are_cut_out_and_nothing_else(text: str, redacted: str) -> None:
+    assert redact(text) == redacted
+
+
+def test_every_kind_says_its_version_and_has_its_columns() -> None:
+    documents = [
+        decision_document(decision()),
+        case_document(case()),
+        records_document("r", 0, records(1)),
+        telemetry_document("r", 0, telemetry(), {}),
+    ]
+    for document in documents:
+        assert document.body["schema_version"] == SHAPES[document.kind].version
+        assert list(document.values) == list(SHAPES[document.kind].columns)
+        assert "\n" not in document.text
+        assert document.text.isascii()
+
+
+def test_columns_are_plain_values() -> None:
+    values = decision_document(decision(role=Role.DEPLOYER, node="hub")).values
+    assert [type(value) for value in values.values()] == [str, int, str, str]
+
+
+def test_telemetry_without_a_value_is_null_and_comes_back_as_nan() -> None:
+    document = telemetry_document("r", 3, telemetry(), {"x": 1})
+    assert json.loads(document.text)["telemetry"]["success_ratio"] == [0.75, None]
+    back = telemetry_of(document.body).telemetry
+    assert np.isnan([back.success_ratio[1], back.global_p95_latency_s]).all()
+    assert back.arrived.dtype == np.int64
+
+
+def test_infinity_is_refused_where_it_is_put() -> None:
+    with pytest.raises(ValueError, match="A document of runs must hold finite numbers"):
+        Document.of(Kind.RUN, {"run": "r", "settings": {"limit": float("inf")}})
+
+
+@pytest.mark.parametrize("version", [None, 0, "1", 2])
+def test_a_version_that_is_unknown_is_named(version: object) -> None:
+    with pytest.raises(InputError, match=r"^here: a document of cases (says no schema_version|has schema_version 2)"):
+        check_version(Kind.CASE, {"schema_version": version}, "here")
+    check_version(Kind.CASE, {"schema_version": 1}, "here")
