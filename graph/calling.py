@@ -29,8 +29,8 @@ logger = logging.getLogger(__name__)
 
 TRIES = 4
 """Calls that one question may make until one is answered."""
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 8.0
-"""Waits between them, where the server asks for none: doubled each time, up to the longest."""
+FIRST_WAIT_S = 0.5
+"""At most, before the second of them, where the server asks for no wait; doubled each time."""
 FREE = (Reason.CONNECTION, Reason.RATE_LIMIT, Reason.REJECTED_BY_SERVER)
 """Failures before the model worked, which cost nothing."""
 
@@ -124,7 +124,7 @@ class Caller:
         asked = None if error is None else retry_after_s(error)
         if asked is not None:
             return asked
-        return float(min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** (state.attempt_number - 1)) * (0.5 + self.spread / 2))
+        return float(FIRST_WAIT_S * 2 ** (state.attempt_number - 1) * (0.5 + self.spread / 2))
 
     def _must_stop(self, state: RetryCallState) -> bool:
         return state.attempt_number >= TRIES or self.clock() + state.upcoming_sleep >= self.ends_s

@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -205,6 +205,6 @@ def _line(question: Question, attempt: Attempt) -> bytes:
         "number": question.attempt,
         "model": question.model,
         "parameters": dict(question.parameters),
-        "attempt": asdict(attempt),
+        "attempt": {field.name: getattr(attempt, field.name) for field in fields(attempt)},
     }
     return json.dumps(entry, separators=(",", ":")).encode() + b"\n"

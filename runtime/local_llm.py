@@ -94,7 +94,8 @@ async def serve(
         path: of the file; None is SmolLM2-135M-Instruct of the extra `local`.
         context: tokens of prompt and answer, per question.
         parallel: questions answered side by side; they share the cores.
-        threads: that compute; None is one per core.
+        threads: that compute; None is one per core but one. They wait for each other in a busy loop, so one that
+            shares its core with the slot loop slows all of them down.
         startup_limit_s: seconds in which the model must be loaded.
 
     Raises:
@@ -106,7 +107,7 @@ async def serve(
     numbers = {
         "context": context,
         "parallel": parallel,
-        "threads": (os.cpu_count() or 1) if threads is None else threads,
+        "threads": max(1, (os.cpu_count() or 1) - 1) if threads is None else threads,
     }
     for name, number in numbers.items():
         if number < 1:

@@ -72,6 +72,7 @@ async def until_gone(pid: int, seconds: float = 10.0) -> bool:
 async def test_a_real_model_answers_every_role_in_the_form_it_is_held_to(tmp_path: Path) -> None:
     path = tmp_path / "run.tape"
     async with serve(context=2048) as server, open_agents(settings(server), {}) as agents:
+        print(f"\n{server.model}: ready in {server.startup_s:.1f} s")
         with Tape.record(path) as tape:
             attempts = [
                 await Asking(agents[role], tape=tape).for_decision(0, role)(MESSAGES, SCHEMA, 0) for role in Role
@@ -86,7 +87,11 @@ async def test_a_real_model_answers_every_role_in_the_form_it_is_held_to(tmp_pat
             assert isinstance(choice["amount"], int)
         assert 40 < attempt.prompt_tokens < 200
         assert 10 < attempt.completion_tokens <= 200
-        print(f"{attempt.completion_tokens} tokens in {attempt.seconds:.2f} s")
+        rate = attempt.completion_tokens / attempt.seconds
+        print(
+            f"{attempt.prompt_tokens} prompt + {attempt.completion_tokens} answer tokens "
+            f"in {attempt.seconds:.1f} s, {rate:.0f} answer tokens/s"
+        )
     assert server.death() is not None, "the server outlived its block"
     with Tape.replay(path) as tape:
         again = await Asking(agent, tape=tape).for_decision(0, Role.PLANNER)(MESSAGES, SCHEMA, 0)
