@@ -10,7 +10,7 @@ A reply is an AIMessage, a text, an exception to raise, or an awaitable of one o
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -125,8 +125,3 @@ def in_turn(*replies: Reply) -> Reply:
     """Each reply once, then the last for good: `in_turn(answers("a"), is_dead())` dies after one answer."""
     left = list(replies)
     return lambda messages, options: (left.pop(0) if len(left) > 1 else left[0])(messages, options)
-
-
-def prompts(model: ScriptedChatModel) -> Sequence[str]:
-    """The last message of each call, as text."""
-    return [str(messages[-1].content) for messages, _ in model.calls]
