@@ -73,6 +73,7 @@ def check_deployment(
             )
         ]
     found = []
+    pending = snapshot is not None and snapshot.has_pending(n)
     for i, allocation in enumerate(deployment.allocations):
         found += _check_mode(cluster, n, i, allocation)
         if roles is not None and not allocation.is_off and not roles[i]:
@@ -85,7 +86,7 @@ def check_deployment(
                     f"{name} is not among the roles of {node.name}; turn it off there.",
                 )
             )
-        if snapshot is not None:
+        if pending and snapshot is not None:
             found += _check_pending(cluster, snapshot, n, i, allocation)
     return found + _check_sums(cluster, n, deployment.allocations)
 
@@ -144,7 +145,7 @@ def _check_mode(cluster: Cluster, n: int, i: int, allocation: Allocation) -> lis
 
 def _check_pending(cluster: Cluster, snapshot: Snapshot, n: int, i: int, allocation: Allocation) -> list[Violation]:
     unchanged = allocation == snapshot.allocation(n, i) and snapshot.phase[n, i] != Phase.TERMINATING
-    if allocation.is_off or unchanged or not snapshot.has_pending(n):
+    if allocation.is_off or unchanged:
         return []
     node, lm = cluster.nodes[n], cluster.lms[i]
     return [
