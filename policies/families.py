@@ -12,22 +12,27 @@ from types import MappingProxyType
 from domain.cluster import Cluster
 from domain.errors import InputError
 from policies.average import AverageScheduler
+from policies.backlog import BacklogScheduler
 from policies.full import FullDeployer
 from policies.local import LocalScheduler
 from policies.lyapunov import LyapunovDeployer
 from policies.random import RandomDeployer, RandomPlanner, RandomScheduler
+from policies.rehearsal.planner import RehearsalPlanner
 from policies.roles import Deployer, Planner, Scheduler
+from policies.steady import SteadyDeployer
 
 NOBODY = "none"
 """Name of the planner where there is none."""
-PLANNERS: Mapping[str, Callable[[Cluster], Planner]] = MappingProxyType({"random": RandomPlanner})
+PLANNERS: Mapping[str, Callable[[Cluster], Planner]] = MappingProxyType(
+    {"random": RandomPlanner, "rehearsal": RehearsalPlanner}
+)
 """Rules that can fill the role of the planner, by name."""
 SCHEDULERS: Mapping[str, Callable[[Cluster], Scheduler]] = MappingProxyType(
-    {"random": RandomScheduler, "average": AverageScheduler, "local": LocalScheduler}
+    {"random": RandomScheduler, "average": AverageScheduler, "local": LocalScheduler, "backlog": BacklogScheduler}
 )
 """Rules that can fill the role of the scheduler, by name."""
 DEPLOYERS: Mapping[str, Callable[[Cluster], Deployer]] = MappingProxyType(
-    {"random": RandomDeployer, "lyapunov": LyapunovDeployer, "full": FullDeployer}
+    {"random": RandomDeployer, "lyapunov": LyapunovDeployer, "full": FullDeployer, "steady": SteadyDeployer}
 )
 """Rules that can fill the role of the deployer, by name."""
 
@@ -77,9 +82,16 @@ FAMILIES: Mapping[str, Recipe] = MappingProxyType(
             scheduler="local",
             deployer="lyapunov",
         ),
+        "RH": Recipe(
+            "Rehearsed planning, backlog-aware scheduling & steady deployment",
+            "Plans are tried in the twin; requests go where they are answered first; pods change where it pays.",
+            scheduler="backlog",
+            deployer="steady",
+            planner="rehearsal",
+        ),
     }
 )
-"""P1's families that need no model, by code, in the paper's order."""
+"""Families that need no model, by code: P1's in the paper's order, then ours."""
 
 
 @dataclass(frozen=True, slots=True)

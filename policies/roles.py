@@ -1,13 +1,13 @@
 """The three roles of P1 section IV. A rule here, or an agent in `graph/`, can fill each of them.
 
 Rules keep no state between calls and draw from the generator that they are given, so that a run that was killed goes
-on exactly where it stopped.
+on exactly where it stopped. A rule that forecasts is a `Watcher`: what it has learned comes from snapshots alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -45,3 +45,18 @@ class Deployer(Protocol):
     def deploy(self, snapshot: Snapshot, node: int, policy: MacroPolicy, rng: np.random.Generator) -> Deployment | None:
         """Return what the node runs from slot `snapshot.slot` on; None leaves it as it is."""
         ...
+
+
+@runtime_checkable
+class Watcher(Protocol):
+    """A filling that learns from every snapshot of a run: shown the same ones again, it knows the same again."""
+
+    def watch(self, snapshot: Snapshot) -> bool:
+        """Learn from the slot that ended; True asks for a new macro-policy before the epoch is over."""
+        ...
+
+
+def watch(fillings: Sequence[object], snapshot: Snapshot) -> bool:
+    """Show the snapshot to the fillings that watch; True where one of them asks for a new macro-policy."""
+    asked = [filling.watch(snapshot) for filling in fillings if isinstance(filling, Watcher)]
+    return any(asked)

@@ -225,7 +225,7 @@ def test_a_rule_remembers_nothing(role: str, name: str) -> None:
     assert decide(role, fresh, snapshot, policy, generator(5)) == expected
 
 
-@pytest.mark.parametrize(("role", "name"), [rule for rule in RULES if rule[1] != "random"])
+@pytest.mark.parametrize(("role", "name"), [rule for rule in RULES if rule[1] not in ("random", "rehearsal")])
 def test_a_rule_without_chance_draws_nothing(role: str, name: str) -> None:
     cluster, snapshot, (policy, *_) = situation(0)
     rng = generator(5)
@@ -499,7 +499,7 @@ def test_full_activation_waits_while_a_pod_is_pending_and_then_goes_on() -> None
 # Families
 
 
-def test_the_families_are_those_of_the_paper() -> None:
+def test_the_families_are_those_of_the_paper_and_ours() -> None:
     cluster = bristol()
     filled = {code: tuple(make(code, cluster).decided_by.values()) for code in FAMILIES}
     assert filled == {
@@ -508,6 +508,7 @@ def test_the_families_are_those_of_the_paper() -> None:
         "AL": ("none", "average", "lyapunov"),
         "RF": ("none", "random", "full"),
         "LL": ("none", "local", "lyapunov"),
+        "RH": ("rehearsal", "backlog", "steady"),
     }
     assert [code for code in FAMILIES if make(code, cluster).local] == ["LL"]
 

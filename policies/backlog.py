@@ -1,0 +1,259 @@
+"""Backlog-aware scheduler: each (origin, LM) goes where its requests are expected to be answered first.
+
+The snapshot is of the end of the last slot, and a route holds for a whole slot; a rule that only looked at backlogs
+would send everybody to the same idle pod. So the pairs are taken one after the other, and each counts what those before
+it are expected to send. Speeds count who is busy on the same GPU, and a pair also bears what it costs the others there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domain.cluster import Cluster
+from domain.decisions import NOWHERE, MacroPolicy, RoutingPlan
+from domain.telemetry import Phase, Snapshot
+from policies.rehearsal.fluid import compiled
+from policies.rehearsal.forecast import Forecast, Traffic
+from policies.rehearsal.menu import admission
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+PATIENCE = 0.5
+"""Share of the deadline: where even the shortest queue of an LM is longer, the LM is overloaded."""
+
+
+@compiled
+def assign(
+    order: IntArray,
+    origins: IntArray,
+    allowed: BoolArray,
+    fixed: FloatArray,
+    compute: FloatArray,
+    gpu: IntArray,
+    left: FloatArray,
+    prompts: FloatArray,
+    requests: FloatArray,
+    busy: FloatArray,
+    expected: FloatArray,
+    batch: FloatArray,
+    delay: FloatArray,
+    per_byte: FloatArray,
+    size: FloatArray,
+    slot_s: float,
+    patience_s: float,
+    targets: IntArray,
+) -> None:
+    """Fill `targets` [N, I] pair by pair; every array is [N, I], [N, N] for the network, [I] by LM.
+
+    Args:
+        order: [I] LMs, the first to be routed first.
+        origins: [N, I] order of the origins.
+        allowed: where requests of LM i may go.
+        fixed: seconds per prompt that sharing does not slow.
+        compute: seconds per prompt that it does.
+        gpu: physical GPU of the pod, -1 on CPU.
+        left: seconds until the pod is ready.
+        prompts: backlog, grown here by what is expected to be sent.
+        requests: the same in requests.
+        busy: share of the last slot in which the pod worked; replaced by the expected one, LM by LM.
+        expected: prompts that a pair is expected to send.
+        batch: [I] prompts per request.
+        delay: [N, N] seconds there and back.
+        per_byte: [N, N] seconds per byte.
+        size: [I] bytes of a prompt and its answer.
+        slot_s: length of the slot.
+        patience_s: expected wait beyond which the LM is overloaded.
+        targets: out.
+    """
+    nodes, lms = allowed.shape
+    seconds = np.empty(nodes)
+    harm = np.empty(nodes)
+    for i in order:
+        for n in range(nodes):
+            harm[n] = 0.0
+            seconds[n] = np.inf
+            if not allowed[n, i]:
+                continue
+            slow = 1.0
+            if gpu[n, i] >= 0:
+                for k in range(lms):
+                    if k != i and gpu[n, k] == gpu[n, i]:
+                        slow += busy[n, k]
+                        together = fixed[n, k] + compute[n, k] * 2.0
+                        harm[n] += busy[n, k] * compute[n, k] / together * (1.0 + requests[n, k])
+            seconds[n] = fixed[n, i] + compute[n, i] * slow
+        for o in origins[:, i]:
+            mine = expected[o, i]
+            count = max(mine / batch[i], 1e-9)
+            best, least, longest, most = -1, np.inf, -1, -1.0
+            shortest = np.inf
+            for n in range(nodes):
+                if not allowed[n, i]:
+                    continue
+                s = seconds[n]
+                wait = left[n, i] + prompts[n, i] * s
+                cost = wait + (mine + batch[i]) * s + delay[o, n] + batch[i] * size[i] * per_byte[o, n]
+                cost += harm[n] * mine * s / count
+                if cost < least:
+                    best, least = n, cost
+                shortest = min(shortest, wait)
+                if wait > most:
+                    longest, most = n, wait
+            if best < 0:
+                targets[o, i] = -1
+                continue
+            if shortest > patience_s:
+                best = longest
+            targets[o, i] = best
+            prompts[best, i] += mine
+            requests[best, i] += count
+        for n in range(nodes):
+            if allowed[n, i]:
+                busy[n, i] = min(1.0, prompts[n, i] * seconds[n] / slot_s)
+
+
+class BacklogScheduler:
+    """Sends each pair to the pod with the least expected time to the answer, what was just sent included.
+
+    Pods count that are ready or start, on nodes that have the role and a share of the LM. Where there is none yet, the
+    nodes with a share are filled in proportion to it. Where the shortest queue of an LM is longer than PATIENCE of the
+    deadline, more requests come than can be served in time, and some must be lost: they are sent to the longest queue,
+    so that the others are still answered soon, and not all of them hardly in time.
+    """
+
+    def __init__(self, cluster: Cluster, patience: float = PATIENCE) -> None:
+        self._cluster = cluster
+        self._patience_s = patience * cluster.deadline_s
+        self.forecast = Forecast(cluster)
+        self.gpus = Gpus(cluster)
+        self._delay = cluster.latency_s + cluster.latency_s.T
+        self._size = np.array([lm.uplink_bytes + lm.downlink_bytes for lm in cluster.lms])
+        weight = [
+            max((p.compute_s for p in lm.gpu_profiles.values()), default=0.0) + (1000.0 if lm.gpu_only else 0.0)
+            for lm in cluster.lms
+        ]
+        self._order = np.argsort(-np.array(weight), kind="stable")
+
+    def watch(self, snapshot: Snapshot) -> bool:
+        """Learn from the slot that ended."""
+        self.forecast.watch(snapshot)
+        return False
+
+    def schedule(self, snapshot: Snapshot, policy: MacroPolicy, rng: np.random.Generator) -> RoutingPlan:
+        """Return the plan of the slot for the traffic that the forecast expects."""
+        return self.route(snapshot, policy, self.forecast.traffic())
+
+    def route(self, snapshot: Snapshot, policy: MacroPolicy, traffic: Traffic) -> RoutingPlan:
+        """Return the plan of the slot for this traffic."""
+        cluster = self._cluster
+        live = (snapshot.phase == Phase.STARTING) | (snapshot.phase == Phase.READY)
+        meant = policy.roles & cluster.feasible & (policy.probabilities.T > 0.0)
+        allowed = live & meant
+        expected = traffic.prompts
+        fixed, compute, gpu = self.gpus.speeds(snapshot.cores, snapshot.vgpus)
+        targets = np.full(meant.shape, NOWHERE, dtype=np.int64)
+        order = _heaviest_first(expected, snapshot.slot)
+        for i in np.flatnonzero(~allowed.any(axis=0)):
+            targets[:, i] = self._by_share(policy, int(i), expected[:, i], order[:, i])
+        routed = allowed.any(axis=0)
+        if routed.any():
+            out = targets.copy()
+            assign(
+                self._order[routed[self._order]],
+                order,
+                allowed & np.isfinite(fixed),
+                fixed,
+                compute,
+                gpu,
+                np.where(snapshot.phase == Phase.STARTING, snapshot.phase_left_s, 0.0),
+                snapshot.backlog_prompts.astype(np.float64),
+                snapshot.backlog_requests.astype(np.float64),
+                np.minimum(snapshot.busy_s / cluster.slot_s, 1.0),
+                expected,
+                traffic.batch,
+                self._delay,
+                cluster.seconds_per_byte,
+                self._size,
+                cluster.slot_s,
+                self._patience_s,
+                out,
+            )
+            targets[:, routed] = out[:, routed]
+        return RoutingPlan(targets)
+
+    def _by_share(self, policy: MacroPolicy, i: int, expected: FloatArray, order: IntArray) -> IntArray:
+        feasible = self._cluster.feasible[:, i]
+        share = np.where(feasible & policy.roles[:, i], policy.probabilities[i], 0.0)
+        if not share.any():
+            share = np.where(feasible & policy.roles[:, i], 1.0, 0.0)
+        if not share.any():
+            share = feasible.astype(np.float64)
+        targets = np.full(feasible.shape, NOWHERE, dtype=np.int64)
+        if not share.any():
+            return targets
+        sent = np.zeros(feasible.shape)
+        for o in order:
+            mine = max(float(expected[o]), 1e-9)
+            after = np.where(share > 0.0, (sent + mine) / np.where(share > 0.0, share, 1.0), math.inf)
+            best = int(np.argmin(after))
+            targets[o], sent[best] = best, sent[best] + mine
+        return targets
+
+
+def _heaviest_first(expected: FloatArray, slot: int) -> IntArray:
+    """Return [N, I] the origins of each LM, most expected prompts first, and taking turns where it is the same."""
+    turn = np.roll(np.arange(expected.shape[0]), slot)
+    order: IntArray = turn[np.argsort(-np.round(expected[turn], 9), axis=0, kind="stable")]
+    return order
+
+
+class Gpus:
+    """Speeds of pods, and who shares which GPU with whom, as far as allocations tell."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._sets: dict[tuple[int, tuple[int, ...]], list[tuple[int, int]]] = {}
+        most = max(node.cpu_cores for node in cluster.nodes)
+        n_nodes, n_lms = cluster.n_nodes, cluster.n_lms
+        self._cpu_s = np.full((n_nodes, n_lms, most + 1), np.inf)
+        self._fixed_s, self._compute_s = np.full((n_nodes, n_lms), np.inf), np.zeros((n_nodes, n_lms))
+        known = dict[object, int]()
+        for n, node in enumerate(cluster.nodes):
+            first = known.setdefault((node.cpu_model, node.cpu_cores, node.gpu_model), n)
+            if first < n:
+                self._cpu_s[n] = self._cpu_s[first]
+                self._fixed_s[n], self._compute_s[n] = self._fixed_s[first], self._compute_s[first]
+                continue
+            for i, lm in enumerate(cluster.lms):
+                self._cpu_s[n, i, 1 : node.cpu_cores + 1] = [
+                    cluster.cpu_seconds(n, i, c) for c in range(1, node.cpu_cores + 1)
+                ]
+                profile = lm.gpu_profiles.get(node.gpu_model) if node.gpu_model else None
+                if profile is not None:
+                    self._fixed_s[n, i], self._compute_s[n, i] = profile.fixed_s, profile.compute_s
+
+    def speeds(self, cores: IntArray, vgpus: IntArray) -> tuple[FloatArray, FloatArray, IntArray]:
+        """Return fixed and compute seconds per prompt and the physical GPU of each pod, [N, I] each."""
+        on_gpu = vgpus > 0
+        rows, columns = np.indices(cores.shape)
+        fixed = np.where(on_gpu, self._fixed_s, self._cpu_s[rows, columns, np.clip(cores, 0, self._cpu_s.shape[2] - 1)])
+        compute = np.where(on_gpu, self._compute_s, 0.0)
+        gpu = np.where(on_gpu, 0, -1)
+        for n, node in enumerate(self._cluster.nodes):
+            if node.gpus > 1 and on_gpu[n].any():
+                for i, p in self.places(n, np.flatnonzero(on_gpu[n]).tolist()):
+                    gpu[n, i] = p
+        return fixed, compute, gpu.astype(np.int64)
+
+    def places(self, n: int, lms: Sequence[int]) -> list[tuple[int, int]]:
+        """Return (LM, GPU) in the order of `admission`."""
+        key = (n, tuple(lms))
+        if key not in self._sets:
+            self._sets[key] = admission(self._cluster, n, lms)
+        return self._sets[key]

@@ -1,0 +1,201 @@
+"""What one node may run, with cores split in several ways: the choices that search and the steady deployer share.
+
+Pods that take one vGPU each are spread over the GPUs of a node by the device plugin in the order of their admission. So
+who shares a GPU with whom is decided by that order, and `admission` fixes it once for every set of LMs: the heaviest
+computers get GPUs of their own first, and the heaviest is joined by the lightest.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domain.cluster import Cluster
+from domain.constraints import check_deployment
+from domain.decisions import OFF, Allocation, Deployment
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+MOST_SETS = 1500
+"""Sets of LMs in modes of one node beyond which fewer LMs at once are considered."""
+SPLITS: tuple[tuple[float, ...], ...] = ((0.2, 0.8), (0.35, 0.65), (0.5, 0.5), (0.65, 0.35), (0.8, 0.2))
+"""Ways to split the cores of a node between two LMs."""
+
+
+@dataclass(frozen=True)
+class Menu:
+    """Every choice of one kind of node, C of them; choice 0 is all off. Nodes of the same hardware share one."""
+
+    cores: IntArray
+    """[C, I]"""
+    vgpus: IntArray
+    """[C, I] 0 or 1."""
+    gpu: IntArray
+    """[C, I] physical GPU of the pod, -1 where it has none."""
+    fixed_s: FloatArray
+    """[C, I] seconds per prompt that sharing does not slow; infinite where the LM is off."""
+    compute_s: FloatArray
+    """[C, I] seconds per prompt that are multiplied by the vGPUs that are busy on the GPU."""
+
+    def __len__(self) -> int:
+        return int(self.cores.shape[0])
+
+    @property
+    def on(self) -> BoolArray:
+        """[C, I] True where the LM is on."""
+        return np.asarray((self.cores > 0) | (self.vgpus > 0))
+
+    def allocations(self, choice: int) -> tuple[Allocation, ...]:
+        """Return a choice as allocations, one per LM."""
+        return tuple(
+            Allocation(cores=c, vgpus=g)
+            for c, g in zip(self.cores[choice].tolist(), self.vgpus[choice].tolist(), strict=True)
+        )
+
+    def find(self, cores: IntArray, vgpus: IntArray) -> int | None:
+        """Return the choice with these allocations ([I] each); None where the menu has none."""
+        same = np.flatnonzero(((self.cores == cores) & (self.vgpus == vgpus)).all(axis=1))
+        return int(same[0]) if same.size else None
+
+
+def admission(cluster: Cluster, n: int, lms: Sequence[int]) -> list[tuple[int, int]]:
+    """Return (LM, physical GPU) of pods with one vGPU each, in the order in which node n should admit them.
+
+    The device plugin takes the GPU with the most free vGPUs, the lowest index on a tie (docs/twin.md): pod number k
+    gets GPU k mod P. The P heaviest LMs come first, lightest of them first; those that join come heaviest first.
+    """
+    node = cluster.nodes[n]
+    model = node.gpu_model or ""
+    heaviest = sorted(lms, key=lambda i: (-cluster.lms[i].gpu_profiles[model].compute_s, i))
+    order = heaviest[: node.gpus][::-1] + heaviest[node.gpus :]
+    return [(i, k % node.gpus) for k, i in enumerate(order)]
+
+
+def admitted_next(cluster: Cluster, n: int, wanted: Sequence[int], running: BoolArray) -> list[int]:
+    """Return which pods of `admission` may be created now: within a slot pods are admitted in the order of LMs.
+
+    Args:
+        cluster: the cluster.
+        n: node.
+        wanted: LMs that are to be on vGPUs.
+        running: [I] True where the LM's pod already holds its vGPU.
+    """
+    last, now = -1, []
+    for i, _ in admission(cluster, n, wanted):
+        if running[i]:
+            continue
+        if i < last:
+            break
+        now.append(i)
+        last = i
+    return now
+
+
+def _splits(cluster: Cluster, n: int, lms: Sequence[int], free: int) -> Iterator[tuple[int, ...]]:
+    """Return sizes for LMs on the CPU that together take at most `free` cores."""
+    if not lms:
+        yield ()
+        return
+    seconds = {i: [cluster.cpu_seconds(n, i, k) for k in range(1, cluster.nodes[n].cpu_cores + 1)] for i in lms}
+    least = [next(k for k, s in enumerate(seconds[i], start=1) if math.isfinite(s)) for i in lms]
+    most = [next(k for k, s in enumerate(seconds[i], start=1) if s <= seconds[i][-1]) for i in lms]
+    if sum(least) > free:
+        return
+    if len(lms) == 1:
+        ways: Sequence[tuple[float, ...]] = ((1.0,),)
+    elif len(lms) == 2:
+        ways = SPLITS
+    else:
+        weights = [tuple(1.0 for _ in lms)] + [tuple(2.0 if a == b else 1.0 for a in lms) for b in lms]
+        ways = [tuple(w / sum(row) for w in row) for row in weights]
+    seen = set()
+    for way in ways:
+        sizes = [max(low, min(high, int(share * free))) for share, low, high in zip(way, least, most, strict=True)]
+        for k in sorted(range(len(lms)), key=lambda k: -sizes[k]):  # what the least sizes took beyond their share
+            sizes[k] = max(least[k], sizes[k] - max(0, sum(sizes) - free))
+        for k in sorted(range(len(lms)), key=lambda k: -way[k]):  # what rounding and caps left over
+            sizes[k] = min(most[k], sizes[k] + free - sum(sizes))
+        if tuple(sizes) not in seen:
+            seen.add(tuple(sizes))
+            yield tuple(sizes)
+
+
+def menu(cluster: Cluster, n: int) -> Menu:
+    """Enumerate the choices of node n that meet P1-1."""
+    node, lms = cluster.nodes[n], range(cluster.n_lms)
+    modes = [
+        [m for m, ok in (("cpu", cluster.runs_on_cpu(n, i)), ("gpu", cluster.runs_on_gpu(n, i))) if ok] for i in lms
+    ]
+    able = [i for i in lms if modes[i]]
+    rows: list[tuple[tuple[Allocation, ...], dict[int, int]]] = [((OFF,) * cluster.n_lms, {})]
+    sets = 0
+    for size in range(1, len(able) + 1):
+        sets += math.comb(len(able), size) * 2**size
+        if size > 1 and sets > MOST_SETS:
+            break
+        for chosen in itertools.combinations(able, size):
+            for way in itertools.product(*(modes[i] for i in chosen)):
+                on_gpu = [i for i, mode in zip(chosen, way, strict=True) if mode == "gpu"]
+                on_cpu = [i for i, mode in zip(chosen, way, strict=True) if mode == "cpu"]
+                hosts = sum(cluster.lms[i].host_cores for i in on_gpu)
+                for sizes in _splits(cluster, n, on_cpu, node.cpu_cores - hosts):
+                    cores = dict(zip(on_cpu, sizes, strict=True))
+                    row = tuple(Allocation(cores.get(i, 0), 1 if i in on_gpu else 0) for i in lms)
+                    if not check_deployment(cluster, Deployment(n, row)):
+                        rows.append((row, dict(admission(cluster, n, on_gpu)) if on_gpu else {}))
+    return _table(cluster, n, rows)
+
+
+def _table(cluster: Cluster, n: int, rows: list[tuple[tuple[Allocation, ...], dict[int, int]]]) -> Menu:
+    shape, model = (len(rows), cluster.n_lms), cluster.nodes[n].gpu_model or ""
+    made = Menu(
+        np.zeros(shape, np.int64),
+        np.zeros(shape, np.int64),
+        np.full(shape, -1, np.int64),
+        np.full(shape, np.inf),
+        np.zeros(shape),
+    )
+    for c, (row, gpus) in enumerate(rows):
+        for i, allocation in enumerate(row):
+            made.cores[c, i], made.vgpus[c, i] = allocation.cores, allocation.vgpus
+            made.gpu[c, i] = gpus.get(i, -1)
+            if allocation.cores:
+                made.fixed_s[c, i] = cluster.cpu_seconds(n, i, allocation.cores)
+            elif allocation.vgpus:
+                profile = cluster.lms[i].gpu_profiles[model]
+                made.fixed_s[c, i], made.compute_s[c, i] = profile.fixed_s, profile.compute_s
+    for array in (made.cores, made.vgpus, made.gpu, made.fixed_s, made.compute_s):
+        array.setflags(write=False)
+    return made
+
+
+@dataclass(frozen=True)
+class Menus:
+    """The menus of a cluster: one for each kind of hardware."""
+
+    kinds: tuple[Menu, ...]
+    kind: IntArray
+    """[N] which of them a node has."""
+
+    @classmethod
+    def of(cls, cluster: Cluster) -> Menus:
+        """Enumerate the menu of each kind once."""
+        numbers = dict[object, int]()
+        kind, kinds = list[int](), list[Menu]()
+        for n, node in enumerate(cluster.nodes):
+            hardware = replace(node, name="", site="")
+            if hardware not in numbers:
+                numbers[hardware] = len(kinds)
+                kinds.append(menu(cluster, n))
+            kind.append(numbers[hardware])
+        return cls(tuple(kinds), np.array(kind, dtype=np.int64))
+
+    def __getitem__(self, n: int) -> Menu:
+        return self.kinds[int(self.kind[n])]

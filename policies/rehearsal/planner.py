@@ -1,0 +1,110 @@
+"""Planner that rehearses: forecast, search by the fluid yardstick, try the best few in the twin, adopt the best."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from domain.cluster import Cluster
+from domain.constraints import check_macro_policy
+from domain.decisions import MacroPolicy
+from domain.telemetry import EpochTelemetry, Snapshot
+from policies.backlog import BacklogScheduler
+from policies.random import RandomPlanner
+from policies.rehearsal.forecast import Forecast, Traffic
+from policies.rehearsal.menu import Menus
+from policies.rehearsal.score import Prediction, Rehearsal
+from policies.rehearsal.search import Group, Yardstick, present_groups, role_groups, search, spread_out
+from policies.steady import SteadyDeployer, is_up
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much a plan may cost. Counts make a plan the same on every machine; the seconds are a guard."""
+
+    evaluations: int = 12_000
+    """Placements that the fluid yardstick looks at."""
+    candidates: int = 6
+    """Placements that are rehearsed."""
+    samples: int = 3
+    """Futures of each rehearsal."""
+    horizon_slots: int = 30
+    """Slots of a future."""
+    node_slots: int = 60_000
+    """Nodes times slots that rehearsals may simulate: fewer futures and candidates on larger clusters."""
+    seconds: float = 15.0
+    """No new rehearsal begins later than this after the start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A macro-policy and what its rehearsal came to."""
+
+    policy: MacroPolicy
+    prediction: Prediction
+
+
+class RehearsalPlanner:
+    """Plans an epoch by search and rehearsal; asks for a new plan when the traffic has changed."""
+
+    def __init__(
+        self, cluster: Cluster, effort: Effort | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._cluster, self._effort, self._clock = cluster, effort or Effort(), clock
+        self.menus = Menus.of(cluster)
+        self._random = RandomPlanner(cluster)
+        self.forecast = Forecast(cluster)
+        self.scheduler, self.deployer = BacklogScheduler(cluster), SteadyDeployer(cluster, self.menus)
+
+    def watch(self, snapshot: Snapshot) -> bool:
+        """Learn from the slot that ended."""
+        self.forecast.watch(snapshot)
+        return False
+
+    def plan(self, snapshot: Snapshot, history: Sequence[EpochTelemetry], rng: np.random.Generator) -> MacroPolicy:
+        """Return the macro-policy with the best rehearsals."""
+        return self.candidates(snapshot, self.forecast.traffic(), rng)[0].policy
+
+    def candidates(self, snapshot: Snapshot, traffic: Traffic, rng: np.random.Generator) -> list[Candidate]:
+        """Return rehearsed macro-policies, best first; what runs now is among them where anything does."""
+        began, effort, cluster = self._clock(), self._effort, self._cluster
+        policies = self.proposals(snapshot, traffic, rng)
+        slots = effort.node_slots // cluster.n_nodes
+        horizon = int(min(effort.horizon_slots, max(8, slots // 8)))
+        samples = int(min(effort.samples, max(1, slots // (4 * horizon))))
+        policies = policies[: max(2, slots // (samples * 2 * horizon))]
+        rehearsal = Rehearsal(cluster, self.scheduler, self.deployer, snapshot, traffic, horizon, samples, rng)
+        done = list[Candidate]()
+        for policy in policies:
+            if done and self._clock() - began > effort.seconds:
+                break
+            done.append(Candidate(policy, rehearsal.predict(policy)))
+        return sorted(done, key=lambda candidate: candidate.prediction.objective)
+
+    def proposals(self, snapshot: Snapshot, traffic: Traffic, rng: np.random.Generator) -> list[MacroPolicy]:
+        """Return the sound macro-policies worth a rehearsal, by the fluid yardstick, best first.
+
+        The search climbs from what runs now, from a random plan, which gives every LM a place, and from the fullest
+        placement. Where all that it finds leaves an LM out, the random plan is what is returned.
+        """
+        cluster, menus, effort = self._cluster, self.menus, self._effort
+        usable = ~np.isnan(snapshot.age_s)
+        up = np.array([is_up(snapshot, n) for n in range(cluster.n_nodes)])
+        cores, vgpus = np.where(up, snapshot.cores, 0), np.where(up, snapshot.vgpus, 0)
+        nodes = np.bincount(menus.kind[usable], minlength=len(menus.kinds))
+        yardstick = Yardstick(cluster, menus, traffic)
+        anything = self._random.plan(snapshot, [], rng)
+        starts: list[dict[Group, int]] = [role_groups(menus, anything.roles, usable)]
+        running = bool(up[usable].any())
+        if running:
+            starts.insert(0, present_groups(menus, cores, vgpus, usable))
+        found = search(menus, nodes, yardstick, starts, effort.evaluations, effort.candidates)
+        if running:
+            found.insert(1, yardstick.placement(starts[0]))
+        policies = [
+            spread_out(cluster, menus, placement, cores, vgpus, snapshot.backlog_prompts, usable) for placement in found
+        ]
+        return [policy for policy in policies if not check_macro_policy(cluster, policy)] or [anything]

@@ -1,0 +1,113 @@
+"""Rehearse a candidate in the twin: from the present, over sampled futures, with the rules that will carry it out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domain.cluster import Cluster
+from domain.decisions import MacroPolicy
+from domain.objective import summarise
+from domain.telemetry import Records, Snapshot
+from domain.workload import Arrivals
+from policies.backlog import BacklogScheduler
+from policies.rehearsal.forecast import Traffic
+from policies.steady import SteadyDeployer
+from twin.reconstruct import reconstruct
+from twin.twin import Twin
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a candidate came to in its rehearsals: means over the sampled futures."""
+
+    objective: float
+    """J of P1-10."""
+    mean_latency_s: float
+    """Success only."""
+    fairness: float
+    """F_norm of P1-8."""
+    success_ratio: NDArray[np.float64]
+    """[I] over all futures; NaN where nothing arrived."""
+    spread: float
+    """Standard deviation of J over the futures."""
+    objectives: tuple[float, ...]
+    """J of each future: futures are the same for all candidates, so candidates are compared future by future."""
+
+
+class Rehearsal:
+    """Futures from one present, and a stage on which candidates play them."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        scheduler: BacklogScheduler,
+        deployer: SteadyDeployer,
+        snapshot: Snapshot,
+        traffic: Traffic,
+        horizon_slots: int,
+        samples: int,
+        rng: np.random.Generator,
+    ) -> None:
+        """Draw the futures.
+
+        Args:
+            cluster: the cluster.
+            scheduler: rule that routes in the rehearsal.
+            deployer: rule that deploys in the rehearsal.
+            snapshot: the present.
+            traffic: what is expected to come.
+            horizon_slots: slots with arrivals; then the rehearsal goes on until all of them have ended.
+            samples: number of futures.
+            rng: draws the futures, the same for every candidate.
+        """
+        self._cluster, self._scheduler, self._deployer = cluster, scheduler, deployer
+        self._snapshot, self._traffic = snapshot, traffic
+        self._start = reconstruct(cluster, snapshot, scheduler.gpus.speeds(snapshot.cores, snapshot.vgpus)[2])
+        self._futures = [traffic.sample(snapshot.slot, horizon_slots, cluster.slot_s, rng) for _ in range(samples)]
+        self.slots = 0
+
+    def predict(self, policy: MacroPolicy) -> Prediction:
+        """Play every future under a macro-policy."""
+        played = [self._play(policy, future) for future in self._futures]
+        cluster = self._cluster
+        told = [summarise(r, cluster.n_lms, cluster.deadline_s, cluster.latency_weight) for r in played]
+        values = [t.objective for t in told]
+        everything = summarise(Records.concatenate(played), cluster.n_lms, cluster.deadline_s, cluster.latency_weight)
+        return Prediction(
+            objective=float(np.mean(values)),
+            mean_latency_s=everything.global_mean_latency_s,
+            fairness=float(np.mean([t.fairness for t in told])),
+            success_ratio=everything.success_ratio,
+            spread=float(np.std(values)),
+            objectives=tuple(values),
+        )
+
+    def _play(self, policy: MacroPolicy, future: list[Arrivals]) -> Records:
+        twin, cluster, parts = self._start.copy(), self._cluster, list[Records]()
+        last = len(future) + math.ceil(cluster.deadline_s / cluster.slot_s)
+        choices = [self._deployer.choose(self._snapshot, n, policy, self._traffic) for n in range(cluster.n_nodes)]
+        settled = False
+        for t in range(last + 1):
+            if t < len(future) or not settled:
+                snapshot = twin.observe() if t else self._snapshot
+                if t < len(future):
+                    twin.route(self._scheduler.route(snapshot, policy, self._traffic))
+                settled = settled or not self._deploy(twin, snapshot, policy, choices)
+            parts.append(twin.advance(future[t] if t < len(future) else Arrivals.empty()))
+            self.slots += 1
+            if t + 1 >= len(future) and not twin.waiting:
+                break
+        return Records.concatenate(parts)
+
+    def _deploy(self, twin: Twin, snapshot: Snapshot, policy: MacroPolicy, choices: list[int]) -> bool:
+        """Take the next steps; False where every node runs its choice."""
+        unsettled = self._deployer.unsettled(snapshot, choices)
+        for n in unsettled:
+            deployment = self._deployer.step(snapshot, n, policy, choices[n])
+            if deployment is not None:
+                twin.deploy(deployment)
+        return bool(unsettled)

@@ -1,0 +1,163 @@
+"""Steady deployer: each node runs what its share of the traffic needs, and changes that only where it pays.
+
+A macro-policy says which LMs a node may host and which share of each LM's traffic is meant for it; this rule turns that
+into modes and sizes. Of the choices that the node has, it takes the one with the least expected sum of latencies at the
+rates that are forecast. What runs already is only given up for something that gains more than start-up, draining
+and interrupted work cost.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domain.cluster import Cluster
+from domain.constraints import TOLERANCE
+from domain.decisions import OFF, Allocation, Deployment, MacroPolicy
+from domain.telemetry import Phase, Snapshot
+from policies.rehearsal.fluid import FULL
+from policies.rehearsal.forecast import Forecast, Traffic
+from policies.rehearsal.menu import Menu, Menus, admitted_next
+
+FloatArray = NDArray[np.float64]
+
+PAYS_BACK_IN = 20
+"""Slots within which a change must have paid for itself."""
+
+
+class SteadyDeployer:
+    """Runs on each node the choice of its menu that answers its share of the traffic best."""
+
+    def __init__(self, cluster: Cluster, menus: Menus | None = None) -> None:
+        self._cluster = cluster
+        self.menus = menus or Menus.of(cluster)
+        self.forecast = Forecast(cluster)
+        self._stop_s = np.array([lm.stop_s for lm in cluster.lms])
+        self._start_s = np.array([max(lm.start_cpu_s, lm.start_gpu_s) for lm in cluster.lms])
+
+    def watch(self, snapshot: Snapshot) -> bool:
+        """Learn from the slot that ended."""
+        self.forecast.watch(snapshot)
+        return False
+
+    def deploy(self, snapshot: Snapshot, node: int, policy: MacroPolicy, rng: np.random.Generator) -> Deployment | None:
+        """Return the next step towards the best choice; None where the node is as it should be or cannot be read."""
+        if math.isnan(snapshot.age_s[node]):
+            return None
+        traffic = self.forecast.traffic()
+        return self.step(snapshot, node, policy, self.choose(snapshot, node, policy, traffic))
+
+    def costs(self, node: int, policy: MacroPolicy, traffic: Traffic) -> FloatArray:
+        """Return [C] expected sum of latencies per second, for each choice of the node's menu; infinite off its roles.
+
+        What a choice does not serve, or not in time, counts as the deadline.
+        """
+        cluster, table = self._cluster, self.menus[node]
+        demand = traffic.requests.sum(axis=0) * traffic.batch / cluster.slot_s
+        loads = policy.probabilities[:, node] * policy.roles[node] * demand
+        pods = np.maximum((policy.probabilities > 0.0).sum(axis=1), 1)
+        cost = choice_costs(table, loads, traffic.batch, traffic.spread / pods, cluster.deadline_s)
+        cost[table.on[:, ~policy.roles[node]].any(axis=1)] = math.inf
+        return cost
+
+    def choose(self, snapshot: Snapshot, node: int, policy: MacroPolicy, traffic: Traffic) -> int:
+        """Return the number of the choice that the node should run, what it runs now if nothing else pays."""
+        cluster, table = self._cluster, self.menus[node]
+        cost = self.costs(node, policy, traffic)
+        best = int(np.argmin(cost))
+        on = is_up(snapshot, node)
+        present = table.find(np.where(on, snapshot.cores[node], 0), np.where(on, snapshot.vgpus[node], 0))
+        if present is None or not on.any() or not math.isfinite(cost[present]):
+            return best
+        changed = ((table.cores[best] != table.cores[present]) | (table.vgpus[best] != table.vgpus[present])) & on
+        away = np.where(changed, self._stop_s + self._start_s, 0.0)
+        demand = traffic.requests.sum(axis=0) / cluster.slot_s * policy.probabilities[:, node]
+        price = float((away * (snapshot.backlog_requests[node] + demand * away / 2.0)).sum())
+        gain = float(cost[present] - cost[best]) * PAYS_BACK_IN * cluster.slot_s
+        return best if gain > price else present
+
+    def unsettled(self, snapshot: Snapshot, choices: list[int]) -> list[int]:
+        """Return the nodes that can be read and do not run their choice."""
+        menus = self.menus
+        cores, vgpus = np.empty_like(snapshot.cores), np.empty_like(snapshot.vgpus)
+        chosen = np.array(choices)
+        for kind, table in enumerate(menus.kinds):
+            own = menus.kind == kind
+            cores[own], vgpus[own] = table.cores[chosen[own]], table.vgpus[chosen[own]]
+        up = (snapshot.phase != Phase.OFF) & (snapshot.phase != Phase.TERMINATING)
+        same = (np.where(up, snapshot.cores, 0) == cores) & (np.where(up, snapshot.vgpus, 0) == vgpus)
+        return np.flatnonzero(~same.all(axis=1) & ~np.isnan(snapshot.age_s)).tolist()
+
+    def step(self, snapshot: Snapshot, node: int, policy: MacroPolicy, choice: int) -> Deployment | None:
+        """Return the deployment of this slot on the way to a choice; None where there is nothing to do.
+
+        LMs that lost their share keep their pod until their queue is empty. Nothing new is asked for while a pod is
+        Pending, nor what does not fit beside what stays, and pods on GPUs come in the order of `menu.admission`.
+        """
+        cluster, table = self._cluster, self.menus[node]
+        goal, on = table.allocations(choice), is_up(snapshot, node)
+        now = [snapshot.allocation(node, i) if on[i] else OFF for i in range(cluster.n_lms)]
+        if all(a == b for a, b in zip(goal, now, strict=True)):
+            return None
+        then = list(now)
+        for i, want in enumerate(goal):
+            draining = want.is_off and snapshot.backlog_requests[node, i] > 0 and policy.roles[node, i]
+            if on[i] and want != now[i] and (not draining or not self._runs(node, i, now[i])):
+                then[i] = OFF
+        wanted = [i for i, a in enumerate(goal) if a.vgpus]
+        running = np.array([on[i] and goal[i] == now[i] for i in range(cluster.n_lms)])
+        first = set(admitted_next(cluster, node, wanted, running))
+        if not snapshot.has_pending(node):
+            for i, want in enumerate(goal):
+                if then[i].is_off and not want.is_off and (not want.vgpus or i in first):
+                    trial = [*then[:i], want, *then[i + 1 :]]
+                    if self._fits(node, trial):
+                        then = trial
+        return None if then == now else Deployment(node, tuple(then))
+
+    def _runs(self, n: int, i: int, allocation: Allocation) -> bool:
+        by_gpu = self._cluster.runs_on_gpu(n, i)
+        return by_gpu if allocation.vgpus else math.isfinite(self._cluster.cpu_seconds(n, i, allocation.cores))
+
+    def _fits(self, n: int, allocations: list[Allocation]) -> bool:
+        node = self._cluster.nodes[n]
+        on = [(lm, a) for lm, a in zip(self._cluster.lms, allocations, strict=True) if not a.is_off]
+        return (
+            sum(a.demand_cores(lm) for lm, a in on) <= node.cpu_cores
+            and sum(a.vgpus for _, a in on) <= node.vgpus
+            and sum(lm.ram_gb for lm, _ in on) <= node.ram_gb + TOLERANCE
+            and sum(lm.vram_gb for lm, a in on if a.vgpus) <= node.vram_gb + TOLERANCE
+        )
+
+
+def is_up(snapshot: Snapshot, n: int) -> NDArray[np.bool_]:
+    """Return [I] True where the pod on node n starts, runs or is Pending."""
+    phase = snapshot.phase[n]
+    return np.asarray((phase != Phase.OFF) & (phase != Phase.TERMINATING))
+
+
+def choice_costs(table: Menu, loads: FloatArray, batch: FloatArray, c: FloatArray, deadline_s: float) -> FloatArray:
+    """Return [C] the sum of latencies per second of every choice under these loads ([I] prompts per second).
+
+    The same formulas as `fluid.evaluate`, for one node whose loads are given.
+    """
+    used = loads > 0.0
+    fixed = np.where(np.isfinite(table.fixed_s), table.fixed_s, 0.0)
+    same = (table.gpu[:, :, None] == table.gpu[:, None, :]) & (table.gpu[:, :, None] >= 0)
+    same = same & ~np.eye(loads.size, dtype=np.bool_)
+    seconds = fixed + table.compute_s
+    for _ in range(4):
+        busy = np.minimum(loads * seconds, 1.0) * table.on
+        seconds = 0.5 * (seconds + fixed + table.compute_s * (1.0 + (same * busy[:, None, :]).sum(axis=2)))
+    rho = loads * seconds
+    capped = np.minimum(rho, FULL)
+    late = np.where(rho > 0.0, np.maximum(0.0, 1.0 - FULL / np.maximum(rho, 1e-300)), 0.0)
+    one = np.minimum(batch * seconds * (1.0 + c * capped / (1.0 - capped)), deadline_s)
+    one = one + late * deadline_s
+    latency = np.where(table.on, one, 2.0 * deadline_s)
+    cost: FloatArray = (np.where(used, loads / batch * latency, 0.0)).sum(axis=1)
+    idle = (table.on & ~used).sum(axis=1)
+    cost += 1e-6 * idle
+    return cost
