@@ -39,23 +39,27 @@ from twin.layout import (
     WANT_CORES,
     WANT_SINCE,
     WANT_VGPUS,
+    IntArray,
     State,
 )
 from twin.twin import Twin
 
 
-def reconstruct(cluster: Cluster, snapshot: Snapshot) -> Twin:
-    """Return a twin at the start of `snapshot.slot`; nodes without a reading count as empty."""
+def reconstruct(cluster: Cluster, snapshot: Snapshot, gpu: IntArray | None = None) -> Twin:
+    """Return a twin at the start of `snapshot.slot`; nodes without a reading count as empty.
+
+    Given `gpu` ([N, I]), pods with one vGPU sit on those physical GPUs.
+    """
     twin = Twin(cluster)
     state = State.initial(cluster, capacity=int(snapshot.backlog_requests.sum()) + 64)
     state.counters[SLOT] = snapshot.slot
-    _pods(cluster, snapshot, state)
+    _pods(cluster, snapshot, state, gpu)
     _requests(cluster, snapshot, state)
     twin.adopt(state)
     return twin
 
 
-def _pods(cluster: Cluster, snapshot: Snapshot, state: State) -> None:
+def _pods(cluster: Cluster, snapshot: Snapshot, state: State, gpu: IntArray | None) -> None:
     pod, now = state.pod_i, snapshot.time_s
     pending = snapshot.phase == int(Phase.PENDING)
     pod[:, :, PHASE] = np.where(pending, int(Phase.OFF), snapshot.phase)
@@ -68,6 +72,9 @@ def _pods(cluster: Cluster, snapshot: Snapshot, state: State) -> None:
     state.pod_f[:, :, WANT_SINCE] = now
     for n, i in np.argwhere(pod[:, :, VGPUS] > 0):
         node = cluster.nodes[n]
+        if gpu is not None and pod[n, i, VGPUS] == 1:
+            state.on_gpu[n, i, gpu[n, i]] = 1
+            continue
         for _ in range(int(pod[n, i, VGPUS])):
             free = node.vgpus_per_gpu - state.on_gpu[n, :, : node.gpus].sum(axis=0)
             state.on_gpu[n, i, int(np.argmax(free))] += 1
