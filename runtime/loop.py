@@ -18,7 +18,7 @@ from domain.objective import summarise
 from domain.telemetry import EpochTelemetry, Records, Snapshot
 from domain.workload import Arrivals, Workload
 from policies.families import Family
-from policies.roles import DEPLOYER, PLANNER, SCHEDULER, generator
+from policies.roles import DEPLOYER, PLANNER, SCHEDULER, generator, watch
 from twin.twin import Twin
 
 Decider = tuple[str, str]
@@ -69,7 +69,8 @@ def run_slots(twin: Twin, family: Family, workload: Workload, slots: int, seed: 
     snapshot = twin.observe()
     for slot in range(last + 1):
         decided_by: Counter[Decider] = Counter()
-        if family.planner is not None and slot % cluster.epoch_slots == 0:
+        changed = watch((family.planner, family.scheduler, family.deployer), snapshot)
+        if family.planner is not None and (slot % cluster.epoch_slots == 0 or changed):
             policy = family.planner.plan(snapshot, history, generator(seed, PLANNER, slot))
             decided_by["planner", family.planner_name] += 1
         twin.route(family.scheduler.schedule(snapshot, policy, generator(seed, SCHEDULER, slot)))
