@@ -1,0 +1,5 @@
+"""What no policy can beat: lower limits on latency and on the objective, upper limits on service (docs/bound.md)."""
+
+from twin.bound.limits import Bound, bound
+
+__all__ = ["Bound", "bound"]

@@ -1,0 +1,131 @@
+"""How a request can be served, coarsely: the courses that it can take, and which pods a node can hold in one slot.
+
+A *course* of an LM is: in one go on a GPU of one class of nodes, in one go on a CPU of one class, or with an
+interruption. An interruption costs a shutdown and a start at least (docs/bound.md, claim 6). The pods that work on a
+node in one slot are all held at its end, so they fit on the node together (claim 5).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from domain.cluster import Cluster
+from domain.constraints import TOLERANCE
+from twin.bound.menu import BoolArray, FloatArray, IntArray, Menu, Way, classes, ways
+
+MOST_CLASSES = 8
+"""Up to so many classes of nodes, each has courses of its own; beyond, those with the same GPU or CPU model share
+them, which only lowers the bound."""
+MOST_LMS = 5
+"""LMs that are checked together for room on a node, so that there are at most three to this power sets to check. More
+are checked in parts, which only lowers the bound."""
+
+Pod = tuple[int, bool]
+"""LM, and whether it is on vGPUs."""
+Engine = tuple[bool, str | int | None]
+"""Whether it is a GPU, and which: the class of nodes, or the model."""
+
+
+@dataclass(frozen=True)
+class Courses:
+    """The G courses of a cluster, LM by LM; the last of each LM is the one with an interruption."""
+
+    lm: IntArray
+    """[G]"""
+    first: IntArray
+    """[I + 1] LM i has the courses first[i] to first[i + 1] - 1; an LM that runs nowhere has none."""
+    interrupted: BoolArray
+    """[G]"""
+    seconds: FloatArray
+    """[G] least seconds per prompt."""
+    pause_s: FloatArray
+    """[G] least seconds without work between two prompts; 0 in one go."""
+    ways: IntArray
+    """The ways of course 0, then those of course 1 and so on."""
+    way_start: IntArray
+    """[G] where the ways of each course begin in `ways`."""
+    patterns: list[tuple[int, FloatArray]]
+    """Number of nodes, and [P, G] with a 1 for each course in one go whose pod is in the pattern: the largest sets of
+    pods that fit on such a node."""
+
+
+def courses(cluster: Cluster, menu: Menu) -> Courses:
+    """Collect the courses of a cluster."""
+    kinds = classes(cluster)
+    lm, first, pause, members = list[int](), [0], list[float](), list[IntArray]()
+    course_of = dict[tuple[int, Engine], int]()
+    for i, model in enumerate(cluster.lms):
+        mine = np.flatnonzero(menu.lm == i)
+        engines = dict[Engine, list[int]]()
+        for way in mine:
+            engine = _engine(cluster, kinds, int(menu.kind[way]), bool(menu.on_gpu[way]))
+            engines.setdefault(engine, []).append(int(way))
+        for engine, served in engines.items():
+            course_of[i, engine] = len(lm)
+            lm.append(i)
+            pause.append(0.0)
+            members.append(np.array(served, dtype=np.int64))
+        if engines:
+            lm.append(i)
+            start_s = min(model.start_gpu_s if on_gpu else model.start_cpu_s for on_gpu, _ in engines)
+            pause.append(model.stop_s + start_s)
+            members.append(mine)
+        first.append(len(lm))
+    patterns = []
+    for kind, nodes in enumerate(kinds):
+        for sets in _patterns(cluster, nodes[0]):
+            held = np.zeros((len(sets), len(lm)))
+            for row, pods in zip(held, sets, strict=True):
+                row[[course_of[i, _engine(cluster, kinds, kind, on_gpu)] for i, on_gpu in pods]] = 1.0
+            patterns.append((len(nodes), held))
+    interrupted = np.zeros(len(lm), dtype=np.bool_)
+    interrupted[np.array(first[1:], dtype=np.int64)[np.diff(first) > 0] - 1] = True
+    counts = np.array([len(served) for served in members], dtype=np.int64)
+    return Courses(
+        lm=np.array(lm, dtype=np.int64),
+        first=np.array(first, dtype=np.int64),
+        interrupted=interrupted,
+        seconds=np.array([menu.seconds[served].min() for served in members]),
+        pause_s=np.array(pause),
+        ways=np.concatenate([np.empty(0, dtype=np.int64), *members]),
+        way_start=np.cumsum(counts) - counts,
+        patterns=patterns,
+    )
+
+
+def _engine(cluster: Cluster, kinds: list[list[int]], kind: int, on_gpu: bool) -> Engine:
+    if len(kinds) <= MOST_CLASSES:
+        return (on_gpu, kind)
+    node = cluster.nodes[kinds[kind][0]]
+    return (on_gpu, node.gpu_model if on_gpu else node.cpu_model)
+
+
+def _patterns(cluster: Cluster, n: int) -> Iterator[list[frozenset[Pod]]]:
+    """Yield, for each part of the LMs, the largest sets of pods that fit on node n together, each with its least."""
+    for start in range(0, cluster.n_lms, MOST_LMS):
+        choices = list[list[tuple[int, Way | None]]]()
+        for i in range(start, min(start + MOST_LMS, cluster.n_lms)):
+            mine = ways(cluster, n, i)
+            on_cpu = [way for way in mine if not way.on_gpu][:1]  # fewest cores
+            choices.append([(i, None)] + [(i, way) for way in on_cpu + [way for way in mine if way.on_gpu][:1]])
+        fits = [
+            frozenset((i, way.on_gpu) for i, way in pods if way)
+            for pods in itertools.product(*choices)
+            if _fit(cluster, n, [(i, way) for i, way in pods if way])
+        ]
+        yield [pods for pods in fits if not any(pods < other for other in fits)]
+
+
+def _fit(cluster: Cluster, n: int, pods: list[tuple[int, Way]]) -> bool:
+    """True where the pods fit on node n together: P1-1, with one vGPU for each pod on vGPUs."""
+    node, on_gpu = cluster.nodes[n], [i for i, way in pods if way.on_gpu]
+    return (
+        len(on_gpu) <= node.vgpus
+        and sum(way.cores for _, way in pods) <= node.cpu_cores
+        and sum(cluster.lms[i].ram_gb for i, _ in pods) <= node.ram_gb + TOLERANCE
+        and sum(cluster.lms[i].vram_gb for i in on_gpu) <= node.vram_gb + TOLERANCE
+    )

@@ -1,0 +1,117 @@
+"""Compiled: the cheapest course of every request under given prices, the time that it takes of whom, and a price step.
+
+Prices are piecewise constant on a grid of bins of `width` seconds, so that their integrals are piecewise linear and a
+request costs least where its work begins at its arrival, or begins or ends at an edge of a bin: exact in continuous
+time, nothing is rounded to the grid (docs/bound.md, claim 7).
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from twin.bound.menu import BoolArray, FloatArray, IntArray
+
+LATE = -1
+"""Course of a request that costs least when it takes longer than its patience."""
+
+
+@njit(cache=True, error_model="numpy")
+def _paid(paid: FloatArray, course: int, time_s: float, width: float) -> float:
+    """The integral of the course's prices from 0 to time_s; nothing is paid after the grid."""
+    place = time_s / width
+    bin_ = int(place)
+    last = paid.shape[1] - 1
+    if bin_ >= last:
+        return float(paid[course, last])
+    return float(paid[course, bin_] + (place - bin_) * (paid[course, bin_ + 1] - paid[course, bin_]))
+
+
+@njit(cache=True, error_model="numpy")
+def choose(
+    ready_s: FloatArray,
+    prompts: IntArray,
+    lm: IntArray,
+    late: FloatArray,
+    period: IntArray,
+    first: IntArray,
+    seconds: FloatArray,
+    pause_s: FloatArray,
+    rate: FloatArray,
+    paid: FloatArray,
+    width: float,
+    cost: FloatArray,
+    start_s: FloatArray,
+    course: IntArray,
+) -> None:
+    """Find the cheapest course and start of each request.
+
+    A request of K prompts that begins course g at s costs s - ready + pause[g] + K rate[g, period], and what is paid
+    for s to s + pause[g] + K seconds[g]; or `late` if that is less. Writes `cost`, `start_s`, `course`, all [R].
+    """
+    last = paid.shape[1] - 1
+    for q in range(ready_s.shape[0]):
+        ready, k, i = ready_s[q], prompts[q], lm[q]
+        best, best_start, best_course = late[q], ready, LATE
+        for g in range(first[i], first[i + 1]):
+            length = pause_s[g] + k * seconds[g]
+            fixed = pause_s[g] + k * rate[g, period[q]]
+            edge = int(ready / width)
+            begin = ready
+            while begin - ready + fixed < best:
+                at_end = (int((begin + length) / width) + 1) * width - length
+                for start in (begin, at_end):
+                    if start > begin and start >= (edge + 1) * width:
+                        continue
+                    total = start - ready + fixed + _paid(paid, g, start + length, width) - _paid(paid, g, start, width)
+                    if total < best:
+                        best, best_start, best_course = total, start, g
+                edge += 1
+                begin = edge * width
+                if edge > last:
+                    break
+        cost[q], start_s[q], course[q] = best, best_start, best_course
+
+
+@njit(cache=True, error_model="numpy")
+def occupy(
+    served: BoolArray,
+    prompts: IntArray,
+    start_s: FloatArray,
+    course: IntArray,
+    seconds: FloatArray,
+    pause_s: FloatArray,
+    width: float,
+    busy: FloatArray,
+) -> None:
+    """Add up, into `busy` [G, B], the seconds of each bin that the served requests spend in each course."""
+    busy[:] = 0.0
+    bins = busy.shape[1]
+    for q in range(served.shape[0]):
+        g = course[q]
+        if not served[q] or g == LATE:
+            continue
+        start = start_s[q]
+        end = start + pause_s[g] + prompts[q] * seconds[g]
+        for b in range(int(start / width), bins):
+            if b * width >= end:
+                break
+            busy[g, b] += max(0.0, min(end, (b + 1) * width) - max(start, b * width))
+
+
+@njit(cache=True, error_model="numpy")
+def steepness(prices: FloatArray, slope: FloatArray, step: FloatArray) -> float:
+    """Clear the slope of prices that are 0 and would fall; return the squared length of the rest, weighted by step."""
+    total = 0.0
+    for j in range(prices.shape[0]):
+        if prices[j] <= 0.0 and slope[j] < 0.0:
+            slope[j] = 0.0
+        total += step[j] * slope[j] * slope[j]
+    return total
+
+
+@njit(cache=True, error_model="numpy")
+def move(prices: FloatArray, push: FloatArray, slope: FloatArray, step: FloatArray, keep: float, gain: float) -> None:
+    """Turn the push towards the slope and move the prices along it, never below 0; all in place."""
+    for j in range(prices.shape[0]):
+        push[j] = keep * push[j] + step[j] * slope[j]
+        prices[j] = max(0.0, prices[j] + gain * push[j])

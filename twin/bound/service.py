@@ -1,0 +1,88 @@
+"""How many requests any policy can complete in time: a linear program over the work that fits between now and then.
+
+Time is cut into bins. A request that is completed had all its work done between its arrival and its deadline, so in the
+bins that these touch; in each bin, work obeys the menu's capacities. That is all that the program knows, so it allows
+at least what any policy can do (docs/bound.md, claim 9).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy.optimize import linprog
+from scipy.sparse import coo_array, eye_array, hstack, kron, vstack
+
+from domain.cluster import Cluster
+from domain.workload import Arrivals
+from twin.bound.menu import IntArray, Menu
+
+BINS_PER_DEADLINE = 2
+MOST_BINS, MOST_COLUMNS = 40, 100_000
+"""Limits on the size of the program; with fewer bins it allows more."""
+SLACK = 1e-6
+"""Relative, for the solver's tolerances: a count is rounded down only after adding it."""
+
+
+def most_served(cluster: Cluster, menu: Menu, arrivals: Arrivals) -> tuple[IntArray, bool]:
+    """Return [I] the most requests of each LM that any policy can complete, and whether all can be at once.
+
+    `arrivals` are those that could meet their deadline if they were alone. "Can" is as far as the program sees.
+    """
+    arrived = np.bincount(arrivals.lm, minlength=cluster.n_lms).astype(np.int64)
+    everyone = np.flatnonzero(arrived)
+    if _most(cluster, menu, arrivals, everyone) >= len(arrivals):
+        return arrived, True
+    return np.array(
+        [min(int(n), _most(cluster, menu, arrivals, np.array([i]))) if n else 0 for i, n in enumerate(arrived)],
+        dtype=np.int64,
+    ), False
+
+
+def _most(cluster: Cluster, menu: Menu, arrivals: Arrivals, lms: IntArray) -> int:
+    """Return the most requests of some LMs that can be completed when all others are dropped."""
+    mine, offered = np.flatnonzero(np.isin(menu.lm, lms)), np.flatnonzero(np.isin(arrivals.lm, lms))
+    if not offered.size:
+        return 0
+    lm = np.searchsorted(lms, menu.lm[mine])
+    start, end = float(arrivals.time_s[offered].min()), float(arrivals.time_s[offered].max())
+    bins = min(max(MOST_COLUMNS // len(mine), 4), MOST_BINS)
+    width = max(cluster.deadline_s / BINS_PER_DEADLINE, (end - start) / bins)
+    reach = math.ceil(cluster.deadline_s / width) + 1  # bins from arrival to deadline
+    column = np.stack(
+        [
+            np.searchsorted(lms, arrivals.lm[offered]),
+            arrivals.prompts[offered],
+            ((arrivals.time_s[offered] - start) / width).astype(np.int64),
+        ]
+    )
+    (lm_of, prompts, begin), number = np.unique(column, axis=1, return_counts=True)
+    spread, periods = np.arange(reach), int(begin.max()) + reach
+    # variables: requests' worth of each kind served in each bin that it touches, then prompts by way and bin
+    kinds = len(number)
+    limit = kron(eye_array(kinds), np.ones((1, reach)))
+    bin_of = (begin[:, None] + spread).ravel()
+    work_of = np.repeat(lm_of, reach) * periods + bin_of
+    done = coo_array(
+        (np.repeat(prompts, reach), (work_of, np.arange(kinds * reach))), shape=(len(lms) * periods, kinds * reach)
+    )
+    made = kron(
+        coo_array((np.ones(len(mine)), (lm, np.arange(len(mine)))), shape=(len(lms), len(mine))), eye_array(periods)
+    )
+    used = kron(menu.usage[mine].T, eye_array(periods))
+    found = linprog(
+        np.concatenate([-np.ones(kinds * reach), np.zeros(len(mine) * periods)]),
+        A_ub=vstack(
+            [
+                hstack([limit, coo_array((kinds, len(mine) * periods))]),
+                hstack([coo_array((used.shape[0], kinds * reach)), used]),
+            ]
+        ).tocsr(),
+        b_ub=np.concatenate([number, np.repeat(menu.capacity * width, periods)]),
+        A_eq=hstack([done, -made]).tocsr(),
+        b_eq=np.zeros(len(lms) * periods),
+        method="highs-ipm",
+    )
+    if found.status != 0:  # no answer in time or precision: everything is allowed
+        return len(offered)
+    return min(len(offered), math.floor(-float(found.fun) * (1.0 + SLACK) + SLACK))
