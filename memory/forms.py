@@ -19,6 +19,11 @@ COUNTS = ("arrived", "succeeded")
 """Fields of EpochTelemetry that hold whole numbers."""
 
 
+def _shallow(instance: Any) -> dict[str, Any]:
+    """The fields of a dataclass. Its own to_json copies all that they hold, which is going to be text anyway."""
+    return {field.name: getattr(instance, field.name) for field in fields(instance)}
+
+
 def _versioned(kind: Kind, body: dict[str, Any]) -> dict[str, Any]:
     return {**body, "schema_version": SHAPES[kind].version}
 
@@ -30,7 +35,8 @@ def run_document(run: str, settings: Mapping[str, Any]) -> Document:
 
 def decision_document(decision: Decision) -> Document:
     """An entry of the ledger."""
-    return Document.of(Kind.DECISION, decision.to_json())
+    attempts = [_shallow(attempt) for attempt in decision.attempts]
+    return Document.of(Kind.DECISION, {**_shallow(decision), "attempts": attempts})
 
 
 def decision_of(body: dict[str, Any]) -> Decision:
@@ -40,7 +46,7 @@ def decision_of(body: dict[str, Any]) -> Decision:
 
 def case_document(case: Case) -> Document:
     """A case of P1-11."""
-    return Document.of(Kind.CASE, case.to_json())
+    return Document.of(Kind.CASE, _shallow(case))
 
 
 def case_of(body: dict[str, Any]) -> Case:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,10 @@ AXIS = np.dtype([("axis", "<i8"), ("prompts", "<f8")])
 
 Traffic = Mapping[str, Mapping[str, float]]
 """{LM: {origin node: prompts per slot}}, as a case has it."""
+Key = tuple[str, int]
+"""Run and epoch of a case."""
+Candidate = tuple[str, int, float, int, bytes]
+"""Run, epoch, J, hash of the macro-policy and traffic vector of a case."""
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -51,26 +55,26 @@ class Recalled:
 class Picks:
     """Keys of the cases to show."""
 
-    best: tuple[Hashable, ...]
-    worst: tuple[Hashable, ...]
-    nearest: tuple[Hashable, ...]
+    best: tuple[Key, ...]
+    worst: tuple[Key, ...]
+    nearest: tuple[Key, ...]
     distances: tuple[float, ...]
 
 
-def _hash(value: Any) -> int:
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+def _hash(text: str) -> int:
+    """64 bits, the same in every process."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little", signed=True)
 
 
 def policy_hash(macro_policy: Mapping[str, Any]) -> int:
     """Return 64 bits that tell macro-policies apart, whatever the order of names in them."""
-    return _hash(macro_policy)
+    return _hash(json.dumps(macro_policy, sort_keys=True))
 
 
 def traffic_vector(traffic: Traffic) -> bytes:
     """Return traffic as entries of AXIS, in order of axis."""
     entries = sorted(
-        (_hash([lm, node]), float(prompts))
+        (_hash(f"{len(lm)} {lm} {node}"), float(prompts))
         for lm, row in traffic.items()
         for node, prompts in row.items()
         if prompts > 0
@@ -108,22 +112,22 @@ class _Front:
         self._size = size
         self.values: Floats = np.empty((0, width))
         self._policies: Ints = np.empty(0, dtype=np.int64)
-        self.keys: list[Hashable] = []
+        self.keys: list[Key] = []
 
-    def add(self, values: Floats, policies: Ints, keys: Sequence[Hashable]) -> None:
+    def add(self, values: Floats, policies: Ints, rows: Sequence[Candidate]) -> None:
         """Take in a chunk; values [R, width], the first column weighs most, small is good."""
-        room = self._size - len(self.keys)
-        chunk = np.flatnonzero(values[:, 0] <= self.values[-1, 0]) if room <= 0 < self._size else np.arange(len(keys))
+        full = len(self.keys) == self._size
+        chunk = np.flatnonzero(values[:, 0] <= self.values[-1, 0]) if full and self._size else np.arange(len(rows))
         if not self._size or not chunk.size:
             return
         all_values = np.concatenate([self.values, values[chunk]])
         all_policies = np.concatenate([self._policies, policies[chunk]])
-        all_keys = self.keys + [keys[r] for r in chunk.tolist()]
         order = np.lexsort(all_values.T[::-1])
         first = np.sort(np.unique(all_policies[order], return_index=True)[1])[: self._size]
         kept = order[first]
         self.values, self._policies = all_values[kept], all_policies[kept]
-        self.keys = [all_keys[r] for r in kept.tolist()]
+        old = len(self.keys)
+        self.keys = [self.keys[r] if r < old else rows[chunk[r - old]][:2] for r in kept.tolist()]
 
 
 class Picker:
@@ -135,16 +139,17 @@ class Picker:
         self._low, self._high = _Front(best + worst, 1), _Front(best + worst, 1)
         self._near = _Front(self._nearest + best + worst if self._nearest else 0, 2)
 
-    def add(self, keys: Sequence[Hashable], objective: Sequence[float], policy: Sequence[int],
-            vector: Sequence[bytes]) -> None:  # fmt: skip
-        """Take in some cases, column by column."""
-        if not keys:
+    def add(self, rows: Sequence[Candidate]) -> None:
+        """Take in some cases."""
+        if not rows:
             return
-        j, policies = np.array(objective, dtype=np.float64), np.array(policy, dtype=np.int64)
-        self._low.add(j[:, None], policies, keys)
-        self._high.add(-j[:, None], policies, keys)
+        objective = np.array([row[2] for row in rows], dtype=np.float64)
+        policies = np.array([row[3] for row in rows], dtype=np.int64)
+        self._low.add(objective[:, None], policies, rows)
+        self._high.add(-objective[:, None], policies, rows)
         if self._nearest:
-            self._near.add(np.column_stack([distances(self._present, vector), j]), policies, keys)
+            apart = distances(self._present, [row[4] for row in rows])
+            self._near.add(np.column_stack([apart, objective]), policies, rows)
 
     def picks(self) -> Picks:
         """Return what was found. A memory too short for both lists is shared out between best and worst."""

@@ -11,7 +11,7 @@ from domain.telemetry import EpochTelemetry, Records
 from memory import forms
 from memory.documents import Document, Kind, check_version
 from memory.engine import Engine, MemoryStatus, Query
-from memory.recall import MIN_ENDED, Picker, Recalled, Traffic
+from memory.recall import MIN_ENDED, Key, Picker, Recalled, Traffic
 from memory.store import EpochEntry
 
 T = TypeVar("T")
@@ -115,8 +115,7 @@ class StoredMemory:
             order=("run", "epoch"),
         )
         async for rows in self._engine.scan(query, ("run", "epoch", "objective", "policy", "vector")):
-            runs, epochs, objective, policy, vector = zip(*rows, strict=True)
-            picker.add(list(zip(runs, epochs, strict=True)), objective, policy, vector)
+            picker.add(rows)
         picks = picker.picks()
         chosen = {key: await self._case(key) for key in (*picks.best, *picks.worst, *picks.nearest)}
         return Recalled(
@@ -126,7 +125,7 @@ class StoredMemory:
             distances=picks.distances,
         )
 
-    async def _case(self, key: Any) -> Case:
+    async def _case(self, key: Key) -> Case:
         query = Query(Kind.CASE, {"run": key[0], "epoch": key[1]})
         return (await self._find(query, lambda body, _: forms.case_of(body)))[0]
 
