@@ -25,6 +25,7 @@ from graph.deps import Deps
 from graph.kinds import deployment_of
 from graph.slot import SlotGraph, build_graph
 from graph.state import SlotState
+from graph.trace import Trace
 
 Approver = Callable[[dict[str, Any]], Awaitable[bool]]
 """Shows a macro-policy to a person and waits for yes or no."""
@@ -42,6 +43,8 @@ class GraphRun:
     approver: Approver | None = None
     on_slot: Callable[[SlotState], Awaitable[None]] | None = None
     """Called after each slot with the state of the graph."""
+    trace: Trace | None = None
+    """Told of every node while slots run."""
 
     async def run(self) -> int:
         """Run all slots that are left; return the first slot that this process ran."""
@@ -62,7 +65,10 @@ class GraphRun:
         while True:
             if asked:
                 given = Command(resume=await self._ask(asked[0].value))
-            state: Any = await graph.ainvoke(given, config, durability=DURABILITY)
+            if self.trace is None:
+                state: Any = await graph.ainvoke(given, config, durability=DURABILITY)
+            else:
+                state = await self.trace.run_slot(graph, given, config, slot)
             asked = state.get("__interrupt__", ())
             if not asked:
                 return cast("SlotState", state)
