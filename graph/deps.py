@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -11,6 +11,7 @@ from domain.ledger import Case, Decision, Role
 from domain.telemetry import EpochTelemetry, Records, Snapshot
 from domain.testbed import Testbed
 from graph.asking import Asker
+from graph.reuse import Reuse
 from graph.schemas import schema_for_deployment
 from memory.store import Memory
 from policies.random import RandomDeployer, RandomPlanner, RandomScheduler
@@ -91,6 +92,8 @@ class Deps:
     local: bool = False
     """True where requests stay at their origin, whatever it can run (P1's LL)."""
     gate: GateSettings = field(default_factory=GateSettings)
+    reuse: Reuse | None = None
+    """When the plan in force may stand for another epoch without asking the model; None: never."""
     baseline: dict[str, float] | None = None
     """Figures of the random policy (P1 section IV-A): mean latency in seconds, F_norm, J."""
     decided: dict[tuple[int, Role, str | None], Decision] = field(default_factory=dict)
@@ -101,6 +104,8 @@ class Deps:
     """The run's last episode, which the planner is told first."""
     passed: dict[int, Records] = field(default_factory=dict)
     """Records of the slots of the epoch in hand, so that a memory that is away does not cost the epoch its case."""
+    on_decisions: Callable[[Sequence[Decision]], None] | None = None
+    """Told of every decision when it goes into the ledger, or is taken over from it."""
     seen: Snapshot | None = None
     """The last snapshot, so that a slot's deciders all see the same one."""
 

@@ -26,6 +26,8 @@ class Ledger:
         new = [entry for entry in entries if (entry.slot, entry.role, entry.node) not in self._deps.decided]
         if new:
             await self._deps.memory.put_decisions(new)
+        if self._deps.on_decisions is not None:
+            self._deps.on_decisions(entries)
         return [self.line(entry) for entry in entries]
 
     def line(self, entry: Decision) -> dict[str, Any]:

@@ -9,11 +9,12 @@ from typing import Any
 from langgraph.types import interrupt
 
 from domain.decisions import MacroPolicy
-from domain.ledger import Reason, Role
+from domain.ledger import Outcome, Reason, Role
 from graph.deps import Deps
 from graph.gate import Draft, Kind, check, fall_back, propose, repair, settled_by_rule
 from graph.kinds import macro_policy_kind, macro_policy_of, traffic_by_name
 from graph.ledger import Ledger, draft_of
+from graph.reuse import reused
 from graph.state import SlotState, SlotUpdate
 from memory.engine import MemoryAway
 from policies.roles import PLANNER, generator
@@ -51,6 +52,9 @@ class PlanNodes:
         known = deps.decided.get((slot, Role.PLANNER, None))
         if known is not None:
             return {"plan_draft": draft_of(known).to_json()}
+        in_force = state.get("macro_policy")
+        if filling.asker is not None and in_force is not None and await self._unmoved(state):
+            return {"plan_draft": reused(in_force).to_json()}
         kind = await self._kind(state)
         if filling.asker is not None:
             draft = await propose(kind, filling.asker(slot, None))
@@ -104,7 +108,22 @@ class PlanNodes:
         draft = Draft.from_json(state["plan_draft"])
         line = await self._ledger.keep(state["slot"], Role.PLANNER, None, draft)
         epoch = state["slot"] // self._deps.testbed.cluster.epoch_slots
-        return {"macro_policy": draft.decision, "macro_epoch": epoch, "decisions": [line]}
+        made = epoch if draft.outcome is not Outcome.FALLBACK else -1
+        if draft.outcome is Outcome.REUSED:
+            made = state["macro_made"]
+        return {"macro_policy": draft.decision, "macro_epoch": epoch, "macro_made": made, "decisions": [line]}
+
+    async def _unmoved(self, state: SlotState) -> bool:
+        """True where the plan in force may stand: the last epoch was like the one that it was made on."""
+        deps, now = self._deps, self._deps.last_case
+        basis = state.get("macro_made", 0) - 1  # a plan is made on the telemetry of the epoch before
+        if deps.reuse is None or now is None or basis < 0 or now.run != deps.run:
+            return False
+        with contextlib.suppress(MemoryAway):
+            cases = await deps.memory.cases(now.testbed, now.epoch - basis + 1, run=deps.run)
+            before = next((case for case in cases if case.epoch == basis), None)
+            return before is not None and before.epoch < now.epoch and deps.reuse.holds(before, now)
+        return False
 
     def _name(self) -> str:
         return self._deps.planner.name if self._deps.planner else ""

@@ -27,6 +27,8 @@ class SlotState(SlotInput):
     """In force, form with names; None where no planner works."""
     macro_epoch: int
     """Epoch that the macro-policy was made for; -1 before the first."""
+    macro_made: int
+    """Epoch in which it was written: before `macro_epoch` where it was reused; -1 for a fallback, which never is."""
     traffic: list[list[int]]
     """[N][I] prompts that have arrived in the epoch so far."""
     last_traffic: list[list[int]]
@@ -45,6 +47,8 @@ class SlotState(SlotInput):
     """What the slot came to."""
     completed: int
     """The last slot that passed; -1 before the first."""
+    world: str
+    """A simulated world, packed, where the thread has to carry it (Studio); absent elsewhere."""
 
 
 class SlotUpdate(TypedDict, total=False):
@@ -53,6 +57,7 @@ class SlotUpdate(TypedDict, total=False):
     snapshot: dict[str, Any]
     macro_policy: dict[str, Any] | None
     macro_epoch: int
+    macro_made: int
     traffic: list[list[int]]
     last_traffic: list[list[int]]
     plan_draft: dict[str, Any]
@@ -62,6 +67,7 @@ class SlotUpdate(TypedDict, total=False):
     deployments: list[dict[str, Any]] | None
     outcome: dict[str, Any]
     completed: int
+    world: str
 
 
 class DeployerTask(TypedDict):
