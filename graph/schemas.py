@@ -59,14 +59,20 @@ def schema_for_routing(cluster: Cluster) -> Json:
 
 
 def schema_for_deployment(cluster: Cluster, n: int) -> Json:
-    """JSON schema of a deployer's answer: of each LM that node n can run, the modes in which it can."""
+    """JSON schema of a deployer's answer: of each LM that node n can run, the modes in which it can.
+
+    Amounts are listed up to what the node has: a small model that is held to any integer may never end it.
+    """
+    definitions, most = _Definitions(), max(cluster.nodes[n].cpu_cores, cluster.nodes[n].vgpus)
+    amounts = {"enum": list(range(most + 1))} if most < MANY_ENUM_VALUES else {}
+    amount = definitions.ref("amount", [], {"type": "integer", **amounts})
     cells = {}
     for i, lm in enumerate(cluster.lms):
         runs = {"off": True, "cpu": cluster.runs_on_cpu(n, i), "gpu": cluster.runs_on_gpu(n, i)}
         modes = [mode for mode in MODES if runs[mode]]
         if len(modes) > 1:
-            cells[lm.name] = _record({"mode": _choice(modes), "amount": {"type": "integer"}})
-    return _answer({"deployment": _record(cells)}, _Definitions())
+            cells[lm.name] = _record({"mode": _choice(modes), "amount": amount})
+    return _answer({"deployment": _record(cells)}, definitions)
 
 
 class _Definitions:
@@ -86,8 +92,7 @@ class _Definitions:
 
 
 def _answer(parts: dict[str, Json], definitions: _Definitions) -> Json:
-    schema = _record({"reasoning": {"type": "string"}, **parts})
-    return {**schema, "$defs": definitions.parts} if definitions.parts else schema
+    return {**_record({"reasoning": {"type": "string"}, **parts}), "$defs": definitions.parts}
 
 
 def _record(properties: dict[str, Json]) -> Json:

@@ -28,9 +28,8 @@ def number(value: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A share as a percentage with one decimal."""
-    rounded = f"{100 * share:.1f}".removesuffix(".0")
-    return f"{rounded} %" if share <= 0 or rounded != "0" else "<0.1 %"
+    """A share as a whole percentage."""
+    return "<1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
 
 
 def plural(count: int, word: str) -> str:
@@ -201,7 +200,7 @@ def outcome(case: Case) -> str:
     return (
         f"Success ratio and mean latency: {by_lm(case.success_ratio, case.mean_latency_s)}. "
         f"{overall}, T {number(case.latency_norm)}, "
-        f"F {number(case.fairness)}, J {number(case.objective)}{rehearsal}; {percent(case.off_role_ratio)} of the "
+        f"F {number(case.fairness)}, J {number(case.objective)}{rehearsal}; {number(100 * case.off_role_ratio)} % of the "
         f"requests went to a node without the role."
     )
 
