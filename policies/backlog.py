@@ -152,7 +152,8 @@ class BacklogScheduler:
     def route(self, snapshot: Snapshot, policy: MacroPolicy, traffic: Traffic) -> RoutingPlan:
         """Return the plan of the slot for this traffic."""
         cluster = self._cluster
-        live = (snapshot.phase == Phase.STARTING) | (snapshot.phase == Phase.READY)
+        readable = ~np.isnan(snapshot.age_s)[:, None]
+        live = readable & (snapshot.phase == Phase.STARTING) | (snapshot.phase == Phase.READY)
         meant = policy.roles & cluster.feasible & (policy.probabilities.T > 0.0)
         allowed = live & meant
         expected = traffic.prompts

@@ -4,10 +4,10 @@ Search looks at thousands of placements; this is the yardstick for all but the f
 Nodes with the same hardware and the same choice are one group. Seconds per prompt on a shared GPU depend on how busy
 the others are, and that on the split of the traffic, so both are found in turn.
 
-A pod at utilisation rho makes a request wait c * S * rho / (1 - rho), the Pollaczek-Khinchine formula with S = the
-service of a request and c = (1 + squared coefficient of variation) / 2, divided by the number of pods of the LM:
-backlog-aware routing lets them work almost as one queue (the heavy-traffic limit of M/G/m). The split that makes the
-sum of latencies least puts the same marginal cost on all pods that are used; with this formula it has a closed form.
+A pod at utilisation rho makes a request wait c * S * rho / (1 - rho), Kingman's formula with S = the service of a
+request and c = half the sum of the squared coefficients of variation of arrivals and service, divided by the number of
+pods of the LM: backlog-aware routing lets them work almost as one queue (the heavy-traffic limit of G/G/m). The split
+that makes the sum of latencies least puts the same marginal cost on all pods that are used, which has a closed form.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ forecast is rebuilt from recorded snapshots, or saved and restored.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,10 @@ SHRINK = 4.0
 """Slots of even traffic that are mixed into each origin's own."""
 SURPRISE, SHIFT = 4.5, 0.25
 """Standard deviations, and share of the rate, by which the short memory must differ for the traffic to have changed."""
+BLIND = 0.15
+"""Added to the unevenness of arrivals, since routes hold for a slot; fits LM4's wait on bristol at 0.9 utilisation."""
+UNKNOWN = 0.3
+"""Standard deviation of the rates, as a share of them, before anything is known."""
 UTILISATION = 0.7
 """Of what the hardware could do: the load that is assumed before anything is known."""
 
@@ -45,6 +49,8 @@ class Traffic:
     """[I] variance of the requests of a slot, origin and LM, divided by their mean; 1 for Poisson."""
     slots: float
     """Slots that the estimate rests on; 0 before the first."""
+    swing: FloatArray
+    """[I] standard deviation of an LM's rate over minutes, as a share of the rate: bursts, and what is not known."""
 
     @property
     def prompts(self) -> FloatArray:
@@ -53,21 +59,19 @@ class Traffic:
 
     @property
     def spread(self) -> FloatArray:
-        """[I] (1 + squared coefficient of variation of a batch) / 2."""
-        return 0.5 * (1.0 + self.batch_variance / self.batch**2)
+        """[I] c of `fluid`: how uneven arrivals and batches are (Kingman), and what routing a slot ahead adds."""
+        return 0.5 * (self.dispersion + self.batch_variance / self.batch**2) + BLIND
 
     def scaled(self, factors: FloatArray) -> Traffic:
         """Return the same with each LM's rates multiplied, [I]."""
-        return Traffic(self.requests * factors, self.batch, self.batch_variance, self.dispersion, self.slots)
+        return replace(self, requests=self.requests * factors)
 
     def sample(self, first: int, slots: int, slot_s: float, rng: np.random.Generator) -> list[Arrivals]:
         """Draw one future: the requests of `slots` slots from slot `first` on.
 
-        Each LM's rate is drawn once, from what is not known about it; then requests and batches from it.
+        Each LM's rate is drawn once, by its swing; then requests and batches from it.
         """
-        known = np.maximum(self.requests.sum(axis=0) * max(self.slots, 1.0), 1.0)
-        error = np.sqrt(np.maximum(self.dispersion, 0.1) / known)
-        rates = self.requests * np.clip(1.0 + error * rng.standard_normal(error.shape), 0.3, 3.0)
+        rates = self.requests * np.clip(1.0 + self.swing * rng.standard_normal(self.swing.shape), 0.2, 3.0)
         low = np.maximum(1.0, np.round(self.batch - math.sqrt(3.0) * np.sqrt(self.batch_variance) + 0.5))
         high = np.maximum(low, 2.0 * self.batch - low)
         return [self._slot(first + k, slot_s, rates, low, high, rng) for k in range(slots)]
@@ -107,16 +111,18 @@ class Sums:
     """[I] of (prompts - requests * batch)."""
     deviations: FloatArray
     """[I] of (requests - rate) squared, summed over origins."""
+    swings: FloatArray
+    """[I] of (short memory's rate / rate - 1) squared."""
 
     @classmethod
     def zero(cls, nodes: int, lms: int) -> Sums:
         """Nothing seen."""
-        return cls(np.zeros(()), np.zeros((nodes, lms)), np.zeros(lms), np.zeros(lms), np.zeros(lms))
+        return cls(np.zeros(()), np.zeros((nodes, lms)), np.zeros(lms), np.zeros(lms), np.zeros(lms), np.zeros(lms))
 
     def fade(self, memory: float) -> None:
         """Forget a little of everything."""
         keep = 1.0 - 1.0 / memory
-        for array in (self.slots, self.requests, self.prompts, self.squares, self.deviations):
+        for array in (self.slots, self.requests, self.prompts, self.squares, self.deviations, self.swings):
             array *= keep
 
     def copy(self) -> Sums:
@@ -152,8 +158,14 @@ class Forecast:
             sums.squares += off.sum(axis=0)
             if self._long.slots > 2.0:
                 sums.deviations += deviation.sum(axis=0)
+        short, rate = self._short, np.maximum(now.requests.sum(axis=0), 1e-9)
+        if short.slots > 0.6 * SHORT:
+            ratio = short.requests.sum(axis=0) / short.slots / rate
+            self._long.swings += np.minimum(ratio - 1.0, 2.0) ** 2
         if self.surprised(now).any():
-            self._long = self._short.copy()
+            swings = self._long.swings / np.maximum(self._long.slots, 1.0) * short.slots
+            self._long = replace(short, **{f.name: getattr(short, f.name).copy() for f in fields(short)})
+            self._long.swings = swings
 
     def surprised(self, expected: Traffic) -> NDArray[np.bool_]:
         """Return [I] True where the last few slots do not fit what was expected."""
@@ -162,7 +174,7 @@ class Forecast:
             return np.zeros(self._cluster.n_lms, dtype=np.bool_)
         mean = expected.requests.sum(axis=0) * sums.slots
         seen = sums.requests.sum(axis=0)
-        deviation = np.sqrt(np.maximum(expected.dispersion, 0.5) * np.maximum(mean, 1.0))
+        deviation = np.sqrt(np.maximum(expected.dispersion, 0.5) * np.maximum(mean, 1.0) + (expected.swing * mean) ** 2)
         away = np.abs(seen - mean)
         return np.asarray((away > SURPRISE * deviation) & (away > SHIFT * np.maximum(mean, 1.0)), dtype=np.bool_)
 
@@ -171,14 +183,26 @@ class Forecast:
         sums, nodes = self._long, self._cluster.n_nodes
         if not sums.slots:
             ones = np.ones(self._cluster.n_lms)
-            return Traffic(np.repeat(self._prior[None] / nodes, nodes, axis=0), ones, 0.0 * ones, ones, 0.0)
+            even = np.repeat(self._prior[None] / nodes, nodes, axis=0)
+            return Traffic(even, ones, 0.0 * ones, ones, 0.0, UNKNOWN * ones)
         seen = sums.requests.sum(axis=0)
         mean = seen / sums.slots / nodes
         requests = (sums.requests + SHRINK * mean) / (sums.slots + SHRINK)
         some = np.maximum(seen, 1.0)
         batch = np.maximum(sums.prompts / some, 1.0)
         dispersion = np.where(seen > 20.0, sums.deviations / some, 1.0)
-        return Traffic(requests, batch, sums.squares / some, np.maximum(dispersion, 0.05), float(sums.slots))
+        return Traffic(
+            requests, batch, sums.squares / some, np.maximum(dispersion, 0.05), float(sums.slots), self._swing()
+        )
+
+    def _swing(self) -> FloatArray:
+        """Return `Traffic.swing`: what was seen, less what counting alone brings, and what few slots leave open."""
+        sums = self._long
+        slots, rate = float(sums.slots), np.maximum(sums.requests.sum(axis=0) / np.maximum(sums.slots, 1.0), 1e-9)
+        dispersion = np.clip(sums.deviations / np.maximum(sums.requests.sum(axis=0), 1.0), 0.1, None)
+        seen = np.maximum(sums.swings / max(slots, 1.0) - dispersion / (rate * SHORT), 0.0)
+        swing: FloatArray = np.sqrt(np.minimum(seen, 1.0) + dispersion / (rate * max(slots, 1.0)))
+        return np.minimum(swing, 1.0)
 
     def save(self) -> dict[str, Any]:
         """Return the state as plain data."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from domain.cluster import Cluster
 from domain.constraints import check_macro_policy
@@ -17,17 +18,27 @@ from policies.random import RandomPlanner
 from policies.rehearsal.forecast import Forecast, Traffic
 from policies.rehearsal.menu import Menus
 from policies.rehearsal.score import Prediction, Rehearsal
-from policies.rehearsal.search import Group, Yardstick, present_groups, role_groups, search, spread_out
+from policies.rehearsal.search import Group, Yardstick, everywhere, present_groups, role_groups, search, spread_out
 from policies.steady import SteadyDeployer, is_up
+
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+PATIENCE_SLOTS = 6
+"""Slots between a plan and the next one, unless the epoch ends."""
+SHIFT = 0.15
+"""Change of an LM's rate, as a share of it, that may be worth a new plan."""
+WORTH = 0.08
+"""Share of J by which a new placement must be better than what runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
     """How much a plan may cost. Counts make a plan the same on every machine; the seconds are a guard."""
 
-    evaluations: int = 12_000
+    evaluations: int = 4_000
     """Placements that the fluid yardstick looks at."""
-    candidates: int = 6
+    candidates: int = 12
     """Placements that are rehearsed."""
     samples: int = 3
     """Futures of each rehearsal."""
@@ -47,8 +58,31 @@ class Candidate:
     prediction: Prediction
 
 
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What the plan in force was made for."""
+
+    slot: int
+    traffic: Traffic
+    usable: BoolArray
+    """[N] nodes that could be read."""
+
+    def outdated(self, snapshot: Snapshot, traffic: Traffic) -> bool:
+        """True where nodes came or went, or some LM's rate is no longer within what was expected."""
+        if (self.usable != ~np.isnan(snapshot.age_s)).any():
+            return True
+        then, now = self.traffic.prompts.sum(axis=0), traffic.prompts.sum(axis=0)
+        sure = np.sqrt(traffic.dispersion / np.maximum(traffic.requests.sum(axis=0) * max(traffic.slots, 1.0), 1e-9))
+        return bool((np.abs(now - then) > np.maximum(SHIFT * then, 2.0 * sure * now)).any())
+
+
 class RehearsalPlanner:
-    """Plans an epoch by search and rehearsal; asks for a new plan when the traffic has changed."""
+    """Plans an epoch by search and rehearsal; asks for a new plan when the old one no longer fits the traffic.
+
+    It asks where the forecast has left what the plan was made for, or a node was lost or has come back, and the fluid
+    yardstick finds a placement that is better by WORTH than what runs, PATIENCE_SLOTS after the last plan at the
+    earliest.
+    """
 
     def __init__(
         self, cluster: Cluster, effort: Effort | None = None, clock: Callable[[], float] = time.monotonic
@@ -56,17 +90,33 @@ class RehearsalPlanner:
         self._cluster, self._effort, self._clock = cluster, effort or Effort(), clock
         self.menus = Menus.of(cluster)
         self._random = RandomPlanner(cluster)
+        self._planned: Planned | None = None
         self.forecast = Forecast(cluster)
         self.scheduler, self.deployer = BacklogScheduler(cluster), SteadyDeployer(cluster, self.menus)
 
     def watch(self, snapshot: Snapshot) -> bool:
         """Learn from the slot that ended."""
         self.forecast.watch(snapshot)
-        return False
+        if self._planned is None or snapshot.slot < self._planned.slot + PATIENCE_SLOTS:
+            return False
+        return self._planned.outdated(snapshot, self.forecast.traffic()) and self._worth_it(snapshot)
+
+    def _worth_it(self, snapshot: Snapshot) -> bool:
+        """True where the best placement for the traffic of now is far better than what runs."""
+        menus, usable = self.menus, ~np.isnan(snapshot.age_s)
+        cores, vgpus = self._up(snapshot)
+        yardstick = Yardstick(self._cluster, menus, self.forecast.traffic())
+        now = present_groups(menus, cores, vgpus, usable)
+        nodes = np.bincount(menus.kind[usable], minlength=len(menus.kinds))
+        rng = np.random.default_rng(snapshot.slot)
+        best = search(menus, nodes, yardstick, [now], self._effort.evaluations // 4, 1, rng)[0]
+        return best.objective < (1.0 - WORTH) * yardstick(now)[0]
 
     def plan(self, snapshot: Snapshot, history: Sequence[EpochTelemetry], rng: np.random.Generator) -> MacroPolicy:
         """Return the macro-policy with the best rehearsals."""
-        return self.candidates(snapshot, self.forecast.traffic(), rng)[0].policy
+        traffic = self.forecast.traffic()
+        self._planned = Planned(snapshot.slot, traffic, ~np.isnan(snapshot.age_s))
+        return self.candidates(snapshot, traffic, rng)[0].policy
 
     def candidates(self, snapshot: Snapshot, traffic: Traffic, rng: np.random.Generator) -> list[Candidate]:
         """Return rehearsed macro-policies, best first; what runs now is among them where anything does."""
@@ -84,6 +134,11 @@ class RehearsalPlanner:
             done.append(Candidate(policy, rehearsal.predict(policy)))
         return sorted(done, key=lambda candidate: candidate.prediction.objective)
 
+    def _up(self, snapshot: Snapshot) -> tuple[IntArray, IntArray]:
+        """Return cores and vGPUs of the pods that are not off or shutting down."""
+        up = np.array([is_up(snapshot, n) for n in range(self._cluster.n_nodes)])
+        return np.where(up, snapshot.cores, 0), np.where(up, snapshot.vgpus, 0)
+
     def proposals(self, snapshot: Snapshot, traffic: Traffic, rng: np.random.Generator) -> list[MacroPolicy]:
         """Return the sound macro-policies worth a rehearsal, by the fluid yardstick, best first.
 
@@ -92,16 +147,17 @@ class RehearsalPlanner:
         """
         cluster, menus, effort = self._cluster, self.menus, self._effort
         usable = ~np.isnan(snapshot.age_s)
-        up = np.array([is_up(snapshot, n) for n in range(cluster.n_nodes)])
-        cores, vgpus = np.where(up, snapshot.cores, 0), np.where(up, snapshot.vgpus, 0)
+        cores, vgpus = self._up(snapshot)
         nodes = np.bincount(menus.kind[usable], minlength=len(menus.kinds))
         yardstick = Yardstick(cluster, menus, traffic)
         anything = self._random.plan(snapshot, [], rng)
         starts: list[dict[Group, int]] = [role_groups(menus, anything.roles, usable)]
-        running = bool(up[usable].any())
+        running = bool((cores + vgpus)[usable].any())
         if running:
             starts.insert(0, present_groups(menus, cores, vgpus, usable))
-        found = search(menus, nodes, yardstick, starts, effort.evaluations, effort.candidates)
+        found = search(menus, nodes, yardstick, starts, effort.evaluations, effort.candidates, rng)
+        wider = [everywhere(menus, dict(found[0].groups), i) for i in range(cluster.n_lms)]
+        found[1:1] = [yardstick.placement(groups) for groups in wider if groups is not None]
         if running:
             found.insert(1, yardstick.placement(starts[0]))
         policies = [

@@ -2,7 +2,8 @@
 
 Nodes of one kind are interchangeable, so a placement is a table of how many nodes of a kind run which choice, and a
 cluster of 600 nodes of three kinds is searched like one of three. Hill climbing from several starts: a move takes one,
-half or all of the nodes of a group to another choice, or exchanges nothing; the best move is taken until none helps.
+half or all of the nodes of a group to another choice; the best move is taken until none helps. Then the best placement
+is shaken and climbed from again (iterated local search) for as many evaluations as are left.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 Group = tuple[int, int]
 """Kind and choice."""
+STEADY = 0.1
+"""Swing up to which rates are taken as they are; beyond it, a placement is measured at higher and lower ones too."""
 LEAST_DEMAND = 1e-3
 """Prompts per second that are assumed of an LM at least, so that it has a place when a request comes."""
 
@@ -45,7 +48,10 @@ class Yardstick:
 
     def __init__(self, cluster: Cluster, menus: Menus, traffic: Traffic) -> None:
         self._menus = menus
-        self._demand = np.maximum(traffic.requests.sum(axis=0) * traffic.batch / cluster.slot_s, LEAST_DEMAND)
+        demand = np.maximum(traffic.requests.sum(axis=0) * traffic.batch / cluster.slot_s, LEAST_DEMAND)
+        swing = np.where(traffic.swing > STEADY, traffic.swing, 0.0)
+        futures = (1.0, 1.0 + swing, np.maximum(1.0 - swing, 0.1)) if swing.any() else (1.0,)
+        self._demands = [demand * factor for factor in futures]
         self._batch, self._spread = traffic.batch, traffic.spread
         self._deadline_s, self._weight = cluster.deadline_s, cluster.latency_weight
         self.evaluations = 0
@@ -55,20 +61,25 @@ class Yardstick:
         self.evaluations += 1
         keys = sorted(groups)
         kinds = self._menus.kinds
-        flow = np.zeros((len(keys), self._demand.size))
-        value = evaluate(
-            np.array([groups[key] for key in keys], dtype=np.float64),
-            np.array([kinds[k].fixed_s[c] for k, c in keys]),
-            np.array([kinds[k].compute_s[c] for k, c in keys]),
-            np.array([kinds[k].gpu[c] for k, c in keys]),
-            self._demand,
-            self._batch,
-            self._spread,
-            self._deadline_s,
-            self._weight,
-            flow,
-        )
-        return float(value), flow
+        count = np.array([groups[key] for key in keys], dtype=np.float64)
+        fixed = np.array([kinds[k].fixed_s[c] for k, c in keys])
+        compute = np.array([kinds[k].compute_s[c] for k, c in keys])
+        gpu = np.array([kinds[k].gpu[c] for k, c in keys])
+        value, flows = 0.0, [np.zeros(fixed.shape) for _ in self._demands]
+        for demand, flow in zip(self._demands, flows, strict=True):
+            value += evaluate(
+                count,
+                fixed,
+                compute,
+                gpu,
+                demand,
+                self._batch,
+                self._spread,
+                self._deadline_s,
+                self._weight,
+                flow,
+            )
+        return value / len(flows), flows[0]
 
     def placement(self, groups: dict[Group, int]) -> Placement:
         """Return the placement with its prediction."""
@@ -89,6 +100,7 @@ def search(
     starts: list[dict[Group, int]],
     evaluations: int,
     keep: int,
+    rng: np.random.Generator,
 ) -> list[Placement]:
     """Return the best placements found, best first, `keep` of them at most.
 
@@ -98,16 +110,43 @@ def search(
         yardstick: what they are measured by.
         starts: placements to climb from; the fullest one is added.
         evaluations: placements to look at, at most.
-        keep: number of distinct placements to return.
+        keep: number of placements to return, which differ in more than the split of cores.
+        rng: shakes.
     """
     found = dict[tuple[tuple[Group, int], ...], float]()
     full = {(k, fullest(menus, k)): int(m) for k, m in enumerate(nodes) if m}
     everything = [*starts, full]
+    tops = list[dict[Group, int]]()
     for number, start in enumerate(everything):
         budget = (evaluations - yardstick.evaluations) // (len(everything) - number)
-        _climb(menus, dict(start), yardstick, yardstick.evaluations + budget, found)
-    best = sorted(found, key=lambda groups: (found[groups], groups))[:keep]
-    return [yardstick.placement(dict(groups)) for groups in best]
+        tops.append(_climb(menus, dict(start), yardstick, yardstick.evaluations + budget, found))
+    top = min(tops, key=lambda groups: found[_key(groups)])
+    while yardstick.evaluations < evaluations:
+        before = yardstick.evaluations
+        other = _climb(menus, _shaken(menus, top, rng), yardstick, evaluations, found)
+        if found[_key(other)] <= found[_key(top)]:
+            top = other
+        if yardstick.evaluations == before:
+            break
+    best, seen = list[dict[Group, int]](), set[tuple[tuple[bytes, int], ...]]()
+    for groups in sorted(found, key=lambda groups: (found[groups], groups)):
+        modes = _modes(menus, groups)
+        if modes not in seen:
+            seen.add(modes)
+            best.append(dict(groups))
+        if len(best) == keep:
+            break
+    return [yardstick.placement(groups) for groups in best]
+
+
+def _modes(menus: Menus, groups: tuple[tuple[Group, int], ...]) -> tuple[tuple[bytes, int], ...]:
+    """Return what tells placements apart beyond the split of cores: who is on CPU and who on vGPUs, how often."""
+    return tuple(
+        sorted(
+            (bytes([k]) + (menus.kinds[k].vgpus[c] * 2 + menus.kinds[k].on[c]).astype(np.uint8).tobytes(), count)
+            for (k, c), count in groups
+        )
+    )
 
 
 def _climb(
@@ -116,9 +155,10 @@ def _climb(
     yardstick: Yardstick,
     until: int,
     found: dict[tuple[tuple[Group, int], ...], float],
-) -> None:
-    value = yardstick(groups)[0]
-    found[tuple(sorted(groups.items()))] = value
+) -> dict[Group, int]:
+    if _key(groups) not in found:
+        found[_key(groups)] = yardstick(groups)[0]
+    value = found[_key(groups)]
     step_up = True
     while step_up and yardstick.evaluations < until:
         step_up = False
@@ -134,13 +174,33 @@ def _climb(
                     if not trial[kind, choice]:
                         del trial[kind, choice]
                     trial[kind, other] = trial.get((kind, other), 0) + size
-                    key = tuple(sorted(trial.items()))
+                    key = _key(trial)
                     if key not in found:
                         found[key] = yardstick(trial)[0]
                     if found[key] < best - 1e-12:
                         best, move = found[key], trial
         if move is not groups:
             groups, value, step_up = move, best, True
+    return groups
+
+
+def _key(groups: dict[Group, int]) -> tuple[tuple[Group, int], ...]:
+    return tuple(sorted(groups.items()))
+
+
+def _shaken(menus: Menus, groups: dict[Group, int], rng: np.random.Generator) -> dict[Group, int]:
+    """Return the placement with two or three groups, or parts of them, at random choices."""
+    shaken = dict(groups)
+    for _ in range(int(rng.integers(2, 4))):
+        keys = sorted(shaken)
+        kind, choice = keys[int(rng.integers(len(keys)))]
+        size = int(rng.integers(1, shaken[kind, choice] + 1))
+        other = int(rng.integers(len(menus.kinds[kind])))
+        shaken[kind, choice] -= size
+        if not shaken[kind, choice]:
+            del shaken[kind, choice]
+        shaken[kind, other] = shaken.get((kind, other), 0) + size
+    return shaken
 
 
 def present_groups(menus: Menus, cores: IntArray, vgpus: IntArray, usable: BoolArray) -> dict[Group, int]:
@@ -151,6 +211,26 @@ def present_groups(menus: Menus, cores: IntArray, vgpus: IntArray, usable: BoolA
         key = (int(menus.kind[n]), choice)
         groups[key] = groups.get(key, 0) + 1
     return groups
+
+
+def everywhere(menus: Menus, groups: dict[Group, int], i: int) -> dict[Group, int] | None:
+    """Return the placement with LM i added on vGPUs wherever the rest stays as it is; None where there is no such node.
+
+    The fluid yardstick takes sharing a GPU at its average price. Backlog-aware routing pays less: it sends each slot's
+    requests to the GPU where they disturb least, so a pod in many places is often worth more than it seems.
+    """
+    wider, changed = dict[Group, int](), False
+    for (kind, choice), count in groups.items():
+        table, to = menus.kinds[kind], choice
+        if not table.on[choice, i]:
+            others = np.arange(table.cores.shape[1]) != i
+            same = (table.vgpus == table.vgpus[choice])[:, others].all(axis=1) & (table.vgpus[:, i] > 0)
+            same &= (table.on == table.on[choice])[:, others].all(axis=1)
+            if same.any():
+                away = np.abs(table.cores - table.cores[choice])[:, others].sum(axis=1)
+                to, changed = int(np.flatnonzero(same)[np.argmin(away[same])]), True
+        wider[kind, to] = wider.get((kind, to), 0) + count
+    return wider if changed else None
 
 
 def role_groups(menus: Menus, roles: BoolArray, usable: BoolArray) -> dict[Group, int]:
