@@ -106,22 +106,25 @@ class MongoEngine:
             await self._call(lambda kind=kind, bodies=bodies: self._store_group(kind, bodies))  # type: ignore[misc]
 
     async def find(self, query: Query) -> list[Found]:
-        """Return documents."""
+        """Return documents; the time limit holds for each chunk."""
         hidden = {"_id": 0, **dict.fromkeys(SHAPES[query.kind].derived_names, 0)}
-
-        async def ask() -> list[Found]:
-            cursor = self._cursor(query, hidden)
-            return [_from_bson(found) for found in await cursor.to_list()]
-
-        return await self._call(ask)
+        return [_from_bson(found) async for chunk in self._chunks(query, hidden) for found in chunk]
 
     async def scan(self, query: Query, columns: tuple[str, ...]) -> AsyncIterator[list[Row]]:
         """Yield values of columns; the time limit holds for each chunk."""
+        async for chunk in self._chunks(query, {"_id": 0, **dict.fromkeys(columns, 1)}):
+            yield [tuple(found.get(name) for name in columns) for found in chunk]
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.close()
+
+    async def _chunks(self, query: Query, fields: dict[str, int]) -> AsyncIterator[list[dict[str, Any]]]:
         cursor: Any = None
 
         async def first() -> list[dict[str, Any]]:
             nonlocal cursor
-            cursor = self._cursor(query, {"_id": 0, **dict.fromkeys(columns, 1)})
+            cursor = self._cursor(query, fields)
             return await more()
 
         async def more() -> list[dict[str, Any]]:
@@ -131,14 +134,10 @@ class MongoEngine:
         chunk = await self._call(first)
         try:
             while chunk:
-                yield [tuple(found.get(name) for name in columns) for found in chunk]
+                yield chunk
                 chunk = await self._call(more, attempts=1)  # a cursor that failed is over, and says that it is empty
         finally:
             await cursor.close()
-
-    async def close(self) -> None:
-        """Close all connections."""
-        await self._client.close()
 
     def _cursor(self, query: Query, fields: dict[str, int]) -> Any:
         wanted: dict[str, Any] = dict(query.equals)
@@ -155,7 +154,8 @@ class MongoEngine:
         collection = self._database[kind]
         try:
             if SHAPES[kind].once:
-                await collection.insert_many(bodies, ordered=False)
+                first = {body["_id"]: body for body in reversed(bodies)}  # a server may take them in any order
+                await collection.insert_many(list(first.values()), ordered=False)
             else:
                 # $set of every field replaces the document: all documents of a kind have the same fields.
                 await collection.bulk_write(

@@ -155,6 +155,18 @@ async def test_recall_can_keep_to_one_family(memory: Memory) -> None:
     assert [c.objective for c in (await memory.recall("lab", None, family="MA")).best] == [0.4]
 
 
+async def test_what_does_not_fit_into_one_chunk_is_read_whole(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("memory.sqlite.CHUNK_ROWS", 3)
+    monkeypatch.setattr("memory.mongo.CHUNK_ROWS", 3)
+    put = [case(epoch, 0.9 - epoch / 100) for epoch in range(10)]
+    for one in put:
+        await memory.put_case(one)
+    await memory.put_decisions([decision(slot=slot) for slot in range(10)])
+    assert (await memory.recall("lab", None, best=2, worst=1)).best == (put[9], put[8])
+    assert await memory.cases("lab") == put
+    assert [d.slot for d in await memory.decisions("r")] == list(range(10))
+
+
 async def test_an_empty_memory_recalls_nothing(memory: Memory) -> None:
     found = await memory.recall("lab", TRAFFIC)
     assert (found.best, found.worst, found.nearest, found.distances) == ((), (), (), ())
