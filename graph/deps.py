@@ -15,7 +15,7 @@ from graph.reuse import Reuse
 from graph.schemas import schema_for_deployment
 from memory.store import Memory
 from policies.random import RandomDeployer, RandomPlanner, RandomScheduler
-from policies.roles import Deployer, Planner, Scheduler
+from policies.roles import Deployer, Planner, Scheduler, watch
 from prompts.deployer import DeployerPrompts
 
 R = TypeVar("R")
@@ -131,6 +131,11 @@ class Deps:
             read = MacroPolicy.from_json(self.testbed.cluster, macro["routing"], macro["roles"])
             self._read = (macro, read)
         return self._read[1]
+
+    def watch(self, snapshot: Snapshot) -> bool:
+        """Show a slot's snapshot to the rules that learn from it; True where one asks for a new macro-policy."""
+        filled = [filling.rule for filling in (self.planner, self.scheduler, self.deployer) if filling is not None]
+        return watch([*filled, self.fallbacks.planner, self.fallbacks.scheduler, self.fallbacks.deployer], snapshot)
 
     async def snapshot(self, slot: int) -> Snapshot:
         """Return the snapshot that slot `slot` is decided on."""

@@ -28,16 +28,18 @@ class SlotNodes:
         """Start the slot: one snapshot for all who decide, empty lists, counters of a new epoch."""
         cluster = self._deps.testbed.cluster
         snapshot = await self._deps.snapshot(state["slot"])
+        changed = self._deps.watch(snapshot)
         traffic, last = state.get("traffic", []), state.get("last_traffic", [])
         if state["slot"] % cluster.epoch_slots == 0:
             last, traffic = traffic, np.zeros((cluster.n_nodes, cluster.n_lms), dtype=np.int64).tolist()
-        return {
+        update: SlotUpdate = {
             "snapshot": self._view(snapshot),
             "traffic": traffic,
             "last_traffic": last,
             "decisions": None,
             "deployments": None,
         }
+        return {**update, "macro_epoch": -1} if changed else update
 
     def _view(self, snapshot: Snapshot) -> dict[str, Any]:
         cluster, detailed = self._deps.testbed.cluster, self._deps.gate.full_detail_nodes

@@ -16,6 +16,8 @@ import typer
 from typer.core import TyperGroup
 
 from domain.errors import InputError
+from runtime import agent_options as agents
+from runtime.agent_request import AgentRequest
 
 BAD_INPUT, INTERRUPTED = 2, 130
 
@@ -134,8 +136,16 @@ def start(
 
 @app.command()
 def run(
+    ctx: typer.Context,
     family: Annotated[
-        str, typer.Option("--family", "-f", metavar="CODE", help="Policy family; `edgewise families` lists them.")
+        str,
+        typer.Option(
+            "--family",
+            "-f",
+            metavar="CODE",
+            help="Policy family; `edgewise families` lists them. Or who fills the roles: planner+scheduler+deployer, "
+            "each `agent` or a rule.",
+        ),
     ] = "RL",
     testbed: TestbedOption = "bristol",
     workload: WorkloadOption = "p1",
@@ -145,16 +155,93 @@ def run(
     seed: Annotated[int, typer.Option("--seed", "-s", min=0, metavar="N", help="Seed of requests and decisions.")] = 1,
     latency_weight: LambdaOption = None,
     out: OutOption = None,
+    resume: agents.ResumeOption = None,
+    model: agents.ModelOption = None,
+    planner_model: agents.PlannerModelOption = None,
+    scheduler_model: agents.SchedulerModelOption = None,
+    deployer_model: agents.DeployerModelOption = None,
+    base_url: agents.BaseUrlOption = None,
+    temperature: agents.TemperatureOption = None,
+    model_seed: agents.ModelSeedOption = None,
+    llm: agents.LlmOption = None,
+    timeout_s: agents.TimeoutOption = None,
+    max_tokens: agents.MaxTokensOption = None,
+    slot_seconds: agents.SlotSecondsOption = None,
+    slot_tokens: agents.SlotTokensOption = None,
+    slot_usd: agents.SlotUsdOption = None,
+    prices: agents.PricesOption = None,
+    tape: agents.TapeOption = None,
+    replay_tape: agents.ReplayTapeOption = None,
+    memory: agents.MemoryOption = None,
+    trace: agents.TraceOption = False,
+    fallback: agents.FallbackOption = "random",
+    reuse_plan: agents.ReusePlanOption = False,
+    planner_tools: agents.PlannerToolsOption = False,
+    approve: agents.ApproveOption = False,
+    dry_run: agents.DryRunOption = False,
+    shadow: agents.ShadowOption = None,
+    via_graph: agents.ViaGraphOption = False,
 ) -> None:
     """Run one policy family on the twin and write its run folder.
+
+    Families of agents (MA, MAL) ask models; with no key, no server and no --llm, rules stand in and the run says so.
+    A run that was interrupted or killed goes on where it stopped with the same command, or with --resume.
 
     Example: [bold]edgewise run --family AL --epochs 4 --seed 7[/bold]
 
     Example: [bold]edgewise run --family LL --workload real --lambda 0.8 --out runs/local[/bold]
-    """
-    from runtime.commands.experiments import Request, execute
 
-    execute(Request(testbed, workload, load, [family], str(seed), epochs, slots, latency_weight, out))
+    Example: [bold]edgewise run --family MA --epochs 1 --llm local --shadow RL[/bold]
+    """
+    from runtime.commands import experiments
+
+    if resume is not None:
+        given = [name for name in ctx.params if str(ctx.get_parameter_source(name)).endswith("COMMANDLINE")]
+        if not set(given) <= {"resume", "memory"}:
+            raise InputError("--resume does what the killed run was asked to do; give it with --memory or alone.")
+        experiments.resume(resume, memory)
+        return
+    asked = AgentRequest(
+        model=model,
+        planner_model=planner_model,
+        scheduler_model=scheduler_model,
+        deployer_model=deployer_model,
+        base_url=base_url,
+        temperature=temperature,
+        model_seed=model_seed,
+        timeout_s=timeout_s,
+        max_tokens=max_tokens,
+        slot_tokens=slot_tokens,
+        slot_usd=slot_usd,
+        slot_seconds=slot_seconds,
+        prices=prices,
+        llm=llm,
+        tape=tape,
+        replay_tape=replay_tape,
+        fallback=fallback,
+        reuse_plan=reuse_plan,
+        planner_tools=planner_tools,
+        approve=approve,
+        dry_run=dry_run,
+        shadow=tuple(shadow or ()),
+        memory=memory,
+        trace=trace,
+        via_graph=via_graph,
+    )
+    experiments.execute(
+        experiments.Request(
+            testbed,
+            workload,
+            load,
+            [family],
+            str(seed),
+            epochs,
+            slots,
+            latency_weight,
+            out,
+            asked if asked != AgentRequest() else None,
+        )
+    )
 
 
 @app.command()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from domain.cluster import Cluster
 from domain.workload import Arrivals, Workload
@@ -23,6 +24,24 @@ from twin.twin import Twin
 RESULT = "result.json"
 
 
+class ByGraph(Protocol):
+    """Runs the families that want the slot graph: agents, and rules where a mode asks for it."""
+
+    def takes(self, family: str) -> bool:
+        """True where a family has to go through the graph."""
+        ...
+
+    def opening_lines(self, families: Sequence[str]) -> list[str]:
+        """What has to be said before anything else."""
+        ...
+
+    def run(
+        self, home: Path, draft: Path, family: str, seed: int, workload: Workload, progress: RunProgress
+    ) -> FamilyResult:
+        """Run one family; write its records and slots to `draft`, and what outlives a kill to `home`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Experiment:
     """What to run, and on what."""
@@ -35,6 +54,10 @@ class Experiment:
     """Seed to requests."""
     versions: str
     """Text of `versions.json`."""
+    by_graph: ByGraph | None = None
+    """None: every family is rules, in the plain slot loop."""
+    request: str = ""
+    """What was asked for, as text that a killed run is taken up by."""
 
     @property
     def total_slots(self) -> int:
@@ -48,6 +71,7 @@ class Experiment:
         folder.begin(
             {"settings.yaml": settings.to_yaml(), "testbed.yaml": self.testbed_yaml, "versions.json": self.versions}
         )
+        folder.keep_request(self.request)
         results, bounds, parts = list[FamilyResult](), list[BoundFigures](), list[Path]()
         for seed in settings.seeds:
             workload = self.workload(seed)
@@ -59,7 +83,7 @@ class Experiment:
                 else:
                     progress.begin(label)
                     with folder.new_part(part.name) as draft:
-                        self._run_family(draft, family, seed, workload, progress)
+                        self._run_family(folder.path, draft, family, seed, workload, progress)
                     progress.end()
                 results.append(FamilyResult.model_validate_json((part / RESULT).read_bytes()))
                 parts.append(part)
@@ -88,7 +112,13 @@ class Experiment:
         draw(summary, figures)
         return summary
 
-    def _run_family(self, folder: Path, family: str, seed: int, workload: Workload, progress: RunProgress) -> None:
+    def _run_family(
+        self, home: Path, folder: Path, family: str, seed: int, workload: Workload, progress: RunProgress
+    ) -> None:
+        if self.by_graph is not None and self.by_graph.takes(family):
+            closed = self.by_graph.run(home, folder, family, seed, workload, progress)
+            (folder / RESULT).write_text(closed.model_dump_json(), encoding="utf-8")
+            return
         world, tally = Twin(self.cluster), Tally(self.cluster)
         decider = make(family, self.cluster)
         with PartWriter(folder, self.cluster, family, seed) as writer:

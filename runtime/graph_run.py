@@ -81,6 +81,7 @@ class GraphRun:
         completed = int(saved.values.get("completed", -1)) if saved.values else -1
         deps = self.deps
         for slot in range(completed + 1 if self.replays else 0):
+            deps.watch(await deps.testbed.observe())
             await play(deps.testbed, await deps.memory.decisions(deps.run, slot))
         begun = await deps.memory.decisions(deps.run, completed + 1)
         deps.decided = {(d.slot, d.role, d.node): d for d in begun}

@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from runtime.results import FamilyResult, Interval, Summary, interval, interval_ranks
+from domain.ledger import Role
+from runtime.results import FamilyResult, Interval, RoleFigures, Summary, interval, interval_ranks
 
 NOTHING = "–"
 WIDE = 100
@@ -29,6 +30,9 @@ Column = tuple[Callable[[FamilyResult], float | None], int, bool]
 def report(summary: Summary, width: int, explain: bool = True) -> Iterator[Table | Text]:
     """What to print about a run in `width` columns: its table, and where `explain` says so a note on its columns."""
     seeds = f"seed {summary.seeds[0]}" if len(summary.seeds) == 1 else f"{len(summary.seeds)} seeds"
+    notes = dict.fromkeys(note for run in summary.results for note in run.notes)
+    if notes:
+        yield Text("\n".join(notes) + "\n")
     load = "" if summary.load == 1.0 else f" times {summary.load:g}"
     requests = sum(sum(run.telemetry.arrived.values()) for run in summary.of(summary.families[0]))
     yield Text(
@@ -40,6 +44,10 @@ def report(summary: Summary, width: int, explain: bool = True) -> Iterator[Table
     if not wide:
         lines = [f"{family}: {_decided_by(summary.of(family))}" for family in summary.families]
         yield Text("Decided by\n" + "\n".join(lines) + "\n")
+    if any(run.agents for run in summary.results):
+        yield _agents(summary)
+    if any(run.shadows for run in summary.results):
+        yield _shadows(summary)
     if explain:
         yield Text(_note(summary), style="dim")
 
@@ -112,6 +120,59 @@ def _decided_by(runs: list[FamilyResult]) -> str:
     return ", ".join(f"{who} {count:,}" for who, count in sorted(counts.items(), key=lambda item: -item[1]))
 
 
+def _agents(summary: Summary) -> Table:
+    """Who decided where models were asked, role by role, and what that took."""
+    table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
+    for header in ("family", "role", "model"):
+        table.add_column(header, overflow="fold")
+    for header in ("accepted", "repaired", "reused", "fallback", "questions", "tokens", "s/question", "USD"):
+        table.add_column(header, justify="right")
+    for family in summary.families:
+        roles = {role for run in summary.of(family) for role in run.agents}
+        for role in (role for role in map(str, Role) if role in roles):
+            table.add_row(family, role, *_agent_cells([run.agents[role] for run in summary.of(family)]))
+    return table
+
+
+def _agent_cells(runs: list[RoleFigures]) -> Iterator[str]:
+    outcomes, reasons = Counter[str](), Counter[str]()
+    for run in runs:
+        outcomes.update(run.outcomes)
+        reasons.update(run.reasons)
+    questions, total = sum(run.questions for run in runs), sum(outcomes.values())
+    yield ", ".join(dict.fromkeys(run.model for run in runs))
+    yield from (f"{outcomes[name]:,}" for name in ("accepted", "repaired", "reused"))
+    why = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
+    share = outcomes["fallback"] / total if total else 0.0
+    yield f"{outcomes['fallback']:,} ({share:.0%})" + (f"\n{why}" if why else "")
+    yield f"{questions:,}"
+    yield f"{sum(run.prompt_tokens + run.completion_tokens for run in runs):,}"
+    yield f"{sum(run.seconds for run in runs) / questions:.2f}" if questions else NOTHING
+    costs = [run.cost_usd for run in runs if run.cost_usd is not None]
+    yield f"{sum(costs):.4f}" if len(costs) == len(runs) else NOTHING
+
+
+def _shadows(summary: Summary) -> Table:
+    """What other families would have decided."""
+    table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
+    for header in ("acting", "shadow"):
+        table.add_column(header)
+    for header in ("slots", "routes differ", "deployments differ", "predicted regret in J"):
+        table.add_column(header, justify="right")
+    for run in summary.results:
+        for shadow in run.shadows:
+            regret = NOTHING if shadow.predicted_regret is None else f"{shadow.predicted_regret:+.3f}"
+            table.add_row(
+                run.family,
+                shadow.family,
+                f"{shadow.slots:,}",
+                f"{shadow.routes_differ:.0%}",
+                f"{shadow.deployments_differ:.0%}",
+                regret,
+            )
+    return table
+
+
 def _note(summary: Summary) -> str:
     lms = ", ".join(summary.lms) if len(summary.lms) <= MOST_LMS else "worst LM, all"
     lines = [
@@ -119,11 +180,18 @@ def _note(summary: Summary) -> str:
         f"{lms}: share of requests served within {summary.deadline_s:g} s.",
         f"F_norm: fairness between LMs, 1 is best. J: {summary.latency_weight:g} latency + "
         f"{1 - summary.latency_weight:g} unfairness (P1, eq. 10), 0 is best.",
-        "J/bound: J over the least that any decisions could reach on these requests.",
+        "J/bound: J over the least J of any decisions that serve all these requests that can be served in time.",
         "decided by: who made how many decisions, all seeds together."
         if len(summary.seeds) > 1
         else "decided by: who made how many decisions.",
     ]
+    if any(run.agents for run in summary.results):
+        lines.append(
+            "accepted, repaired: the model's first or second answer passed every rule; reused: the last plan was kept; "
+            "fallback: a rule decided, and why. docs/agents.md explains every reason."
+        )
+    if any(run.shadows for run in summary.results):
+        lines.append("predicted regret: J of the acting decisions minus J of the shadow's, in the twin, mean per slot.")
     if len(summary.seeds) > 1:
         confidence = interval_ranks(len(summary.seeds))[1]
         lines.append(

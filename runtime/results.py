@@ -15,6 +15,7 @@ from domain.cluster import Cluster
 from domain.errors import InputError
 from domain.telemetry import EpochTelemetry
 from runtime.tally import Tally
+from twin.bound import Bound
 
 SUMMARY = "summary.json"
 CONFIDENCE = 0.95
@@ -73,6 +74,43 @@ def _number(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
+class RoleFigures(_Model):
+    """A role that a model filled."""
+
+    model: str
+    outcomes: dict[str, int]
+    """How decisions came about: accepted, repaired, fallback, reused."""
+    reasons: dict[str, int]
+    """Why fallbacks decided."""
+    questions: int
+    """That the model was asked, or would have been asked in vain: repairs and failures included."""
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    """Of all questions together; those of one slot's deployers run side by side."""
+    cost_usd: float | None = None
+    """None where the price is not known."""
+
+    @property
+    def fallback_share(self) -> float | None:
+        """Share of decisions that the model did not make; None where there were none."""
+        total = sum(self.outcomes.values())
+        return self.outcomes.get("fallback", 0) / total if total else None
+
+
+class ShadowFigures(_Model):
+    """A family that decided beside the acting one and acted on nothing."""
+
+    family: str
+    slots: int
+    routes_differ: float
+    """Share of routes that differ from the acting ones."""
+    deployments_differ: float
+    """Share of nodes whose deployments differ."""
+    predicted_regret: float | None
+    """Mean of predicted J of the acting decisions minus that of the shadow's; None where nothing could be predicted."""
+
+
 class FamilyResult(_Model):
     """One family on one seed."""
 
@@ -86,6 +124,11 @@ class FamilyResult(_Model):
     """Over the requests that ended in each epoch; the last one holds the slots without new requests."""
     decided_by: dict[str, dict[str, int]]
     """Role, then who filled it, then how many decisions."""
+    agents: dict[str, RoleFigures] = {}
+    """Role to its figures, for roles that a model filled."""
+    shadows: list[ShadowFigures] = []
+    notes: list[str] = []
+    """Sentences that belong above the numbers: rules in place of agents, a dry run."""
 
     @classmethod
     def of(cls, cluster: Cluster, family: str, seed: int, tally: Tally) -> FamilyResult:
@@ -104,10 +147,34 @@ class FamilyResult(_Model):
 
 
 class BoundFigures(_Model):
-    """What no decisions can beat on the requests of one seed."""
+    """What no decisions can beat on the requests of one seed (docs/bound.md)."""
 
     seed: int
+    full_service: bool
+    """False where no decisions can serve every request in time."""
+    max_success: dict[str, int]
+    """The most requests of each LM that can be served in time, were the others dropped."""
+    solo_mean_s: float | None
+    """Mean latency of those, each alone in the cluster."""
+    mean_latency_s: float | None
+    """Least mean latency of any decisions that serve so many."""
     objective: float
+    """Least J of any decisions that serve so many: the yardstick of the tables."""
+    objective_any: float
+    """Least J of any decisions at all, those that drop requests included: lower, and far from what can be reached."""
+
+    @classmethod
+    def of(cls, cluster: Cluster, seed: int, known: Bound) -> BoundFigures:
+        """Give names to the arrays."""
+        return cls(
+            seed=seed,
+            full_service=known.full_service,
+            max_success={lm.name: int(known.max_success[i]) for i, lm in enumerate(cluster.lms)},
+            solo_mean_s=_number(known.solo_mean_s),
+            mean_latency_s=_number(known.capacity_mean_s),
+            objective=known.objective_full,
+            objective_any=known.objective_any,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +237,7 @@ class Summary(_Model):
         return [result for result in self.results if result.family == family]
 
     def ratio(self, result: FamilyResult) -> float | None:
-        """Return J of a run over the least J that any decisions could reach on its requests; None where that is 0."""
+        """Return J of a run over the least J of decisions that serve all they can; None where that is 0."""
         least = next(bound.objective for bound in self.bounds if bound.seed == result.seed)
         return result.telemetry.objective / least if least > 0 else None
 

@@ -18,6 +18,9 @@ from types import TracebackType
 
 from domain.errors import InputError
 
+REQUEST = ".request.json"
+"""What a run was asked for: among its parts, so that it is not published."""
+
 
 class RunFolder:
     """A run folder under construction; a context manager that holds its lock."""
@@ -66,6 +69,19 @@ class RunFolder:
     @property
     def _parts(self) -> Path:
         return self.path / "parts"
+
+    def keep_request(self, text: str) -> None:
+        """Note what was asked for, until the folder is published."""
+        (self._parts / REQUEST).write_text(text, encoding="utf-8")
+
+    @staticmethod
+    def killed(target: Path) -> str:
+        """What the killed run that was to become `target` was asked for; raises InputError where there is none."""
+        text = _text(_partial(target) / "parts" / REQUEST)
+        if text is None:
+            state = "is finished" if target.exists() else "was never begun, or was killed before its first slot"
+            raise InputError(f"{target} {state}: there is nothing to resume.")
+        return text
 
     def part(self, name: str) -> Path:
         """Where the finished part of this name is; it exists only when finished."""

@@ -6,6 +6,7 @@ Two runs with equal settings, versions and testbed give the same bytes; so no ti
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import yaml
 
@@ -44,10 +45,14 @@ class Settings:
     """End-to-end deadline tau of P1-3, seconds."""
     latency_weight: float
     """lambda of P1-10: 1 weighs latency alone, 0 fairness alone."""
+    agents: dict[str, Any] | None = None
+    """What decisions of agents depend on, and the modes of the slot graph; None where no family goes through it."""
 
     def to_yaml(self) -> str:
         """Return the text of `settings.yaml`."""
         values = asdict(self) | {"families": list(self.families), "seeds": list(self.seeds)}
+        if self.agents is None:
+            del values["agents"]
         return yaml.safe_dump(values, sort_keys=False)
 
 

@@ -7,15 +7,19 @@ import hashlib
 import math
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from pydantic import TypeAdapter
 from rich.console import Console
 
 from domain.errors import InputError
 from policies.families import FAMILIES
+from runtime.agent_request import AgentRequest
 from runtime.experiment import Experiment
+from runtime.families import family_code
 from runtime.loop import drain_slots
 from runtime.progress import RunProgress
 from runtime.report import output_console, report
@@ -28,6 +32,10 @@ from twin.testbeds.build import to_cluster
 from twin.workloads import Streams, load_workload
 from twin.workloads import builtin_names as builtin_workloads
 from twin.workloads.schema import Playback, WorkloadFile
+
+if TYPE_CHECKING:
+    from domain.cluster import Cluster
+    from runtime.graph_families import GraphFamilies
 
 RUNS = Path("runs")
 """Folder of the runs that have no --out, in the current folder."""
@@ -48,6 +56,8 @@ class Request:
     slots: int | None = None
     latency_weight: float | None = None
     out: Path | None = None
+    agents: AgentRequest | None = None
+    """None: families of rules in the plain slot loop."""
 
 
 def demo() -> None:
@@ -77,6 +87,9 @@ def execute(request: Request, console: Console | None = None, explain: bool = Tr
     """
     console = console or output_console()
     experiment = prepare(request)
+    if experiment.by_graph is not None:
+        for line in experiment.by_graph.opening_lines(experiment.settings.families):
+            console.print(line, soft_wrap=True, markup=False)
     with _folder(request, experiment.settings) as folder:
         errors, settings = Console(stderr=True), experiment.settings
         with RunProgress(errors, f"{settings.testbed}, {settings.workload}", experiment.total_slots) as progress:
@@ -103,6 +116,10 @@ def prepare(request: Request) -> Experiment:
         return load_workload(request.workload, cluster, seed, request.load)
 
     first = workload(seeds[0])
+    chosen = choose_slots(cluster, first.slots, request.epochs, request.slots)
+    by_graph = None
+    if request.agents is not None or not set(families) <= FAMILIES.keys():
+        by_graph = _by_graph(request, cluster, families, workload, chosen)
     settings = Settings(
         testbed=cluster.name,
         workload=first.name,
@@ -110,14 +127,44 @@ def prepare(request: Request) -> Experiment:
         load=request.load,
         families=families,
         seeds=seeds,
-        slots=choose_slots(cluster, first.slots, request.epochs, request.slots),
+        slots=chosen,
         drain_slots=drain_slots(cluster),
         slot_s=cluster.slot_s,
         epoch_slots=cluster.epoch_slots,
         deadline_s=cluster.deadline_s,
         latency_weight=cluster.latency_weight,
+        agents=None if by_graph is None else by_graph.settings.to_json(),
     )
-    return Experiment(settings, cluster, to_yaml(testbed), workload, versions())
+    return Experiment(settings, cluster, to_yaml(testbed), workload, versions(), by_graph, _to_resume(request))
+
+
+def resume(run: Path, memory: str | None = None) -> Path:
+    """Go on with a run that was killed, by what it was asked to do; raises InputError where there is none.
+
+    Args:
+        run: the folder that it was to become.
+        memory: as --memory; addresses are not kept with a run, for they may hold passwords.
+    """
+    request = TypeAdapter(Request).validate_json(RunFolder.killed(run))
+    agents = request.agents
+    if memory is not None:
+        agents = dataclasses.replace(agents or AgentRequest(), memory=memory)
+    return execute(dataclasses.replace(request, out=run, agents=agents))
+
+
+def _to_resume(request: Request) -> str:
+    agents = request.agents
+    if agents is not None and agents.memory is not None and "://" in agents.memory:
+        request = dataclasses.replace(request, agents=dataclasses.replace(agents, memory=None))
+    return TypeAdapter(Request).dump_json(request).decode()
+
+
+def _by_graph(
+    request: Request, cluster: Cluster, families: Sequence[str], workload: Callable[[int], Streams], slots: int
+) -> GraphFamilies:
+    from runtime.commands.agent_runs import by_graph  # LangGraph takes its time to import, and rules need none of it
+
+    return by_graph(request.agents or AgentRequest(), cluster, families, workload, slots)
 
 
 def _workload_files(workload: str) -> dict[str, str]:
@@ -138,10 +185,8 @@ def _workload_files(workload: str) -> dict[str, str]:
 
 
 def _families(asked: Sequence[str]) -> tuple[str, ...]:
-    codes = [code.strip().upper() for text in asked for code in text.split(",")] or list(FAMILIES)
+    codes = [family_code(code) for text in asked for code in text.split(",")] or list(FAMILIES)
     for code in codes:
-        if code not in FAMILIES:
-            raise InputError(f"There is no policy family {code!r}; choose from {', '.join(FAMILIES)}.")
         if codes.count(code) > 1:
             raise InputError(f"--family names {code} twice; name each family once.")
     return tuple(codes)

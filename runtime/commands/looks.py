@@ -14,7 +14,7 @@ from rich.table import Table
 from domain.cluster import Cluster, Node
 from domain.errors import InputError
 from domain.large_model import LargeModel
-from policies.families import FAMILIES
+from runtime.families import all_families
 from runtime.report import output_console, report
 from runtime.results import load_summary
 from twin.testbeds import SourcedNumber, generate, read_testbed, sources, write_testbed
@@ -39,7 +39,7 @@ def _table(*columns: str) -> Table:
 def show_families() -> None:
     """Print the policy families."""
     table = _table("code", "planner", "scheduler", "deployer", "what it does")
-    for code, recipe in FAMILIES.items():
+    for code, recipe in all_families().items():
         table.add_row(code, recipe.planner, recipe.scheduler, recipe.deployer, f"{recipe.title}. {recipe.summary}")
     output_console().print(table)
 
