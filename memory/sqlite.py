@@ -60,6 +60,7 @@ class SqliteEngine:
         self._path, self._busy_s = path, busy_s
         self._writer = _Thread("memory-writer")
         self._reader = _Thread("memory-reader")
+        self._ready = False
 
     @property
     def status(self) -> MemoryStatus:
@@ -73,15 +74,19 @@ class SqliteEngine:
             InputError: the file cannot be one, or is none of Edgewise's.
             MemoryAway: another process has locked it.
         """
-        await self._writer.run(self._guarded(lambda: self._writer.connect(self._connect_to_write)))
-        await self._reader.run(self._guarded(lambda: self._reader.connect(self._connect_to_read)))
+        if not self._ready:
+            await self._writer.run(self._guarded(lambda: self._writer.connect(self._connect_to_write)))
+            await self._reader.run(self._guarded(lambda: self._reader.connect(self._connect_to_read)))
+            self._ready = True
 
     async def write(self, documents: Sequence[Document]) -> None:
         """Store all of the documents or none."""
+        await self.open()
         await self._writer.run(self._guarded(lambda: self._store(self._writer.connection, documents)))
 
     async def find(self, query: Query) -> list[Found]:
         """Return documents."""
+        await self.open()
         sql, values = select(query, ("body", "data"))
         rows = await self._reader.run(self._guarded(lambda: self._reader.connection.execute(sql, values).fetchall()))
         try:
@@ -91,6 +96,7 @@ class SqliteEngine:
 
     async def scan(self, query: Query, columns: tuple[str, ...]) -> AsyncIterator[list[Row]]:
         """Yield values of columns, CHUNK_ROWS documents at a time."""
+        await self.open()
         sql, values = select(query, columns)
         cursor = await self._reader.run(self._guarded(lambda: self._reader.connection.execute(sql, values)))
         try:

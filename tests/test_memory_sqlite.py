@@ -130,6 +130,22 @@ async def test_while_another_process_writes_for_long_a_write_is_away_and_not_stu
     await engine.close()
 
 
+async def test_a_file_that_is_locked_when_the_memory_is_opened_gets_what_was_put_when_it_is_free(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "memory.db"
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    async with open_memory(path, tmp_path / "memory.journal", limit_s=0.05) as memory:
+        await memory.put_decision(decision())
+        assert memory.status.waiting == 1
+        other.close()
+        async with asyncio.timeout(10):
+            while memory.status.waiting:
+                await asyncio.sleep(0.02)
+        assert await memory.decisions("r") == [decision()]
+
+
 async def test_two_memories_over_one_new_file_get_along(tmp_path: Path) -> None:
     path = tmp_path / "memory.db"
     async with open_memory(path) as one, open_memory(path) as two:
