@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal, Protocol
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
@@ -15,16 +16,38 @@ from graph.ledger import Ledger
 from graph.plan_nodes import PlanNodes
 from graph.schedule_nodes import ScheduleNodes
 from graph.slot_nodes import SlotNodes
-from graph.state import SlotInput, SlotState
+from graph.state import SlotInput, SlotState, SlotUpdate
 
-SlotGraph = CompiledStateGraph[SlotState, None, SlotInput, SlotState]
+SlotGraph = CompiledStateGraph[SlotState, Any, SlotInput, SlotState]
 Verdict = Literal["passed", "repair", "fallback"]
+Carry = Callable[[SlotState], str]
+"""Packs the world of a slot that has passed, whose decisions the state holds."""
 
 
-def build_graph(deps: Deps, checkpointer: BaseCheckpointSaver[Any] | None = None, approve: bool = False) -> SlotGraph:
+class Node(Protocol):
+    """A node of the graph."""
+
+    def __call__(self, state: SlotState) -> Awaitable[SlotUpdate]:
+        """Work on the state."""
+        ...
+
+
+def build_graph(
+    deps: Deps,
+    checkpointer: BaseCheckpointSaver[Any] | None = None,
+    approve: bool = False,
+    *,
+    context: type[Any] | None = None,
+    carry: Carry | None = None,
+) -> SlotGraph:
     """Compile the slot graph of a run.
 
-    With `approve` a person is asked before a macro-policy is adopted; that needs a checkpointer.
+    Args:
+        deps: what the nodes work with.
+        checkpointer: keeps the state between slots; None where the caller does.
+        approve: ask a person before a macro-policy is adopted; that needs a checkpointer.
+        context: form of the settings that come with each run, for Studio to draw; the nodes do not read it.
+        carry: packs the world into the state after each slot; None where the world lives elsewhere.
     """
     ledger = Ledger(deps)
     slot, plan = SlotNodes(deps), PlanNodes(deps, ledger)
@@ -45,7 +68,7 @@ def build_graph(deps: Deps, checkpointer: BaseCheckpointSaver[Any] | None = None
     def routing_verdict(state: SlotState) -> Verdict:
         return verdict(state["routing_draft"])
 
-    builder = StateGraph(SlotState, input_schema=SlotInput)
+    builder = StateGraph(SlotState, context_schema=context, input_schema=SlotInput)
     builder.add_node("observe", slot.observe)
     builder.add_node("planner", plan.planner)
     builder.add_node("check_plan", plan.check_plan)
@@ -59,8 +82,8 @@ def build_graph(deps: Deps, checkpointer: BaseCheckpointSaver[Any] | None = None
     builder.add_node("dispatch", schedule.dispatch)
     builder.add_node("deployer", deploy.deployer)
     builder.add_node("act", deploy.act)
-    builder.add_node("advance", slot.advance)
-    builder.add_node("remember", slot.remember)
+    builder.add_node("advance", _carrying(slot.advance, carry))
+    builder.add_node("remember", _carrying(slot.remember, carry))
 
     passed = "adopt_plan"
     if approve:
@@ -98,3 +121,14 @@ def verdict(draft: dict[str, Any]) -> Verdict:
     if read.settled:
         return "passed"
     return "repair" if can_repair(read) else "fallback"
+
+
+def _carrying(node: Node, carry: Carry | None) -> Node:
+    if carry is None:
+        return node
+
+    async def carrying(state: SlotState) -> SlotUpdate:
+        update = await node(state)
+        return {**update, "world": carry(state)}
+
+    return carrying
