@@ -78,7 +78,7 @@ def worlds() -> list[World]:
 
 NUMBERS = [-1, 0, 1, 2, 0.5, -0.25, 1e-9, 1.0005, 2.0, 3.5, 99, 10**6, 10**19, 10**30, 1e308, -1e308, 1e-320]
 ODD: list[Any] = [None, True, False, "", "off", "0.5", [], {}, [[]], {"mode": "gpu"}, math.nan, math.inf, "\ud800"]
-TEXTS = ["\0", "\ud800", "é", "\u202e", "🔑", "NaN", "Infinity", "1e999", "\\", "```", "\ufeff", *'"{}[],:']
+TEXTS: list[str] = ["\0", "\ud800", "é", "\u202e", "🔑", "NaN", "Infinity", "1e999", "\\", "```", "\ufeff", *'"{}[],:']
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -158,10 +158,8 @@ def broken_text(rng: random.Random, text: str) -> str:
         case 6:
             return text.replace("1", rng.choice(["NaN", "1e400", "01", "+1", "0x1", "1.", "-0", "1e0", "1" * 30]), 1)
         case 7:
-            depth = rng.choice([3, 100, 20_000])
-            return (
-                rng.choice(["[", '{"a":', '{"reasoning":']) * depth + text + rng.choice(["", "]" * depth, "}" * depth])
-            )
+            depth, nest = rng.choice([3, 100, 20_000]), rng.choice([("[", "]"), ('{"a":', "}")])
+            return nest[0] * depth + text + rng.choice(["", nest[1] * depth])
         case 8:
             return "".join(c for c in text if rng.random() > 0.01)
         case _:
@@ -169,12 +167,10 @@ def broken_text(rng: random.Random, text: str) -> str:
 
 
 def spoilt(rng: random.Random, answer: dict[str, Any], cluster: Cluster) -> str:
-    """Break a sound answer once to four times; now and then send something that never was one."""
+    """Decide something else, break the answer up to five times, or send something that never was one."""
     lot = rng.random()
     if lot < 0.02:
-        return "".join(
-            chr(rng.choice([rng.randrange(128), rng.randrange(0x110000)])) for _ in range(rng.randrange(400))
-        )
+        return "".join(chr(rng.randrange(rng.choice([128, 0x110000]))) for _ in range(rng.randrange(400)))
     if lot < 0.025:
         return as_text(answer) + rng.choice(" x{") * rng.choice([200_000, 3_000_000])
     if lot < 0.35:
