@@ -180,7 +180,7 @@ def _note(summary: Summary) -> str:
         f"{lms}: share of requests served within {summary.deadline_s:g} s.",
         f"F_norm: fairness between LMs, 1 is best. J: {summary.latency_weight:g} latency + "
         f"{1 - summary.latency_weight:g} unfairness (P1, eq. 10), 0 is best.",
-        "J/bound: J over the least J of any decisions that serve all these requests that can be served in time.",
+        "J/bound: J over a lower bound on J for whoever serves all of these requests that can be served.",
         "decided by: who made how many decisions, all seeds together."
         if len(summary.seeds) > 1
         else "decided by: who made how many decisions.",
