@@ -62,9 +62,10 @@ class World:
 
 @pytest.fixture(scope="module")
 def worlds() -> list[World]:
-    """P1's cluster, the tiny one, that one under hostile names, and P1's with a Pending pod on each node."""
+    """P1's cluster, a tiny one in which not all roles fit together, a hostile one, and P1's with Pending pods."""
     rng, made = np.random.default_rng(0), []
-    for cluster in (load_builtin("bristol"), tiny(), renamed(tiny(), INJECTED)):
+    tight = tiny(nodes=(tiny().nodes[0], dataclasses.replace(tiny().nodes[1], ram_gb=6.0)))
+    for cluster in (load_builtin("bristol"), tight, renamed(tiny(), INJECTED)):
         snapshot = quiet(cluster)
         made.append(World(cluster, snapshot, RandomPlanner(cluster).plan(snapshot, (), rng)))
     snapshot = made[0].snapshot
