@@ -137,7 +137,7 @@ class JournaledEngine:
         return self._away is not None and asyncio.get_running_loop().time() < self._rest_until
 
     def _check(self) -> None:
-        if not self._journal.empty:
+        if self._journal.waiting:
             why = self._away or f"{self._engine.status.store} is catching up."
             raise MemoryAway(f"{why} {self._journal.waiting} documents wait in {self._journal.path}.")
         if self._resting:
