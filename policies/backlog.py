@@ -153,7 +153,7 @@ class BacklogScheduler:
         """Return the plan of the slot for this traffic."""
         cluster = self._cluster
         readable = ~np.isnan(snapshot.age_s)[:, None]
-        live = readable & (snapshot.phase == Phase.STARTING) | (snapshot.phase == Phase.READY)
+        live = readable & ((snapshot.phase == Phase.STARTING) | (snapshot.phase == Phase.READY))
         meant = policy.roles & cluster.feasible & (policy.probabilities.T > 0.0)
         allowed = live & meant
         expected = traffic.prompts

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from domain.cluster import Cluster
 from domain.telemetry import Snapshot
@@ -66,12 +67,22 @@ class Traffic:
         """Return the same with each LM's rates multiplied, [I]."""
         return replace(self, requests=self.requests * factors)
 
-    def sample(self, first: int, slots: int, slot_s: float, rng: np.random.Generator) -> list[Arrivals]:
-        """Draw one future: the requests of `slots` slots from slot `first` on.
+    def futures(
+        self, number: int, first: int, slots: int, slot_s: float, rng: np.random.Generator
+    ) -> list[list[Arrivals]]:
+        """Draw futures: each the requests of `slots` slots from slot `first` on.
 
-        Each LM's rate is drawn once, by its swing; then requests and batches from it.
+        Each LM's rate holds for a future. Over the futures it takes the quantiles of a normal distribution with the
+        LM's swing, in a random order, so that a few futures are enough to see both low and high rates.
         """
-        rates = self.requests * np.clip(1.0 + self.swing * rng.standard_normal(self.swing.shape), 0.2, 3.0)
+        quantiles = ndtri((np.arange(number) + 0.5) / number)
+        shifts = np.column_stack([rng.permutation(quantiles) for _ in self.swing])
+        factors = np.clip(1.0 + self.swing * shifts, 0.2, 3.0)
+        return [self.scaled(row).sample(first, slots, slot_s, rng) for row in factors]
+
+    def sample(self, first: int, slots: int, slot_s: float, rng: np.random.Generator) -> list[Arrivals]:
+        """Draw the requests of `slots` slots from slot `first` on, at the expected rates."""
+        rates = self.requests
         low = np.maximum(1.0, np.round(self.batch - math.sqrt(3.0) * np.sqrt(self.batch_variance) + 0.5))
         high = np.maximum(low, 2.0 * self.batch - low)
         return [self._slot(first + k, slot_s, rates, low, high, rng) for k in range(slots)]
@@ -200,8 +211,10 @@ class Forecast:
         sums = self._long
         slots, rate = float(sums.slots), np.maximum(sums.requests.sum(axis=0) / np.maximum(sums.slots, 1.0), 1e-9)
         dispersion = np.clip(sums.deviations / np.maximum(sums.requests.sum(axis=0), 1.0), 0.1, None)
+        batch = np.maximum(sums.prompts, 1.0) / np.maximum(sums.requests.sum(axis=0), 1.0)
+        uneven = dispersion + sums.squares / np.maximum(sums.requests.sum(axis=0), 1.0) / batch**2
         seen = np.maximum(sums.swings / max(slots, 1.0) - dispersion / (rate * SHORT), 0.0)
-        swing: FloatArray = np.sqrt(np.minimum(seen, 1.0) + dispersion / (rate * max(slots, 1.0)))
+        swing: FloatArray = np.sqrt(np.minimum(seen, 1.0) + uneven / (rate * max(slots, 1.0)))
         return np.minimum(swing, 1.0)
 
     def save(self) -> dict[str, Any]:

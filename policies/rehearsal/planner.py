@@ -38,11 +38,11 @@ class Effort:
 
     evaluations: int = 4_000
     """Placements that the fluid yardstick looks at."""
-    candidates: int = 12
+    candidates: int = 8
     """Placements that are rehearsed."""
-    samples: int = 3
+    samples: int = 4
     """Futures of each rehearsal."""
-    horizon_slots: int = 30
+    horizon_slots: int = 40
     """Slots of a future."""
     node_slots: int = 60_000
     """Nodes times slots that rehearsals may simulate: fewer futures and candidates on larger clusters."""
@@ -123,7 +123,8 @@ class RehearsalPlanner:
         began, effort, cluster = self._clock(), self._effort, self._cluster
         policies = self.proposals(snapshot, traffic, rng)
         slots = effort.node_slots // cluster.n_nodes
-        horizon = int(min(effort.horizon_slots, max(8, slots // 8)))
+        known = 1.0 if traffic.slots else 0.5  # of a guess, details tell nothing
+        horizon = int(min(effort.horizon_slots * known, max(8, slots // 8)))
         samples = int(min(effort.samples, max(1, slots // (4 * horizon))))
         policies = policies[: max(2, slots // (samples * 2 * horizon))]
         rehearsal = Rehearsal(cluster, self.scheduler, self.deployer, snapshot, traffic, horizon, samples, rng)

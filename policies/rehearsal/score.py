@@ -67,7 +67,7 @@ class Rehearsal:
         self._cluster, self._scheduler, self._deployer = cluster, scheduler, deployer
         self._snapshot, self._traffic = snapshot, traffic
         self._start = reconstruct(cluster, snapshot, scheduler.gpus.speeds(snapshot.cores, snapshot.vgpus)[2])
-        self._futures = [traffic.sample(snapshot.slot, horizon_slots, cluster.slot_s, rng) for _ in range(samples)]
+        self._futures = traffic.futures(samples, snapshot.slot, horizon_slots, cluster.slot_s, rng)
         self.slots = 0
 
     def predict(self, policy: MacroPolicy) -> Prediction:

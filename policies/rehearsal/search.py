@@ -25,8 +25,6 @@ IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 Group = tuple[int, int]
 """Kind and choice."""
-STEADY = 0.1
-"""Swing up to which rates are taken as they are; beyond it, a placement is measured at higher and lower ones too."""
 LEAST_DEMAND = 1e-3
 """Prompts per second that are assumed of an LM at least, so that it has a place when a request comes."""
 
@@ -44,14 +42,13 @@ class Placement:
 
 
 class Yardstick:
-    """Evaluates placements of one cluster under one traffic."""
+    """Evaluates placements of one cluster under one traffic: at the expected rates, and a swing below and above."""
 
     def __init__(self, cluster: Cluster, menus: Menus, traffic: Traffic) -> None:
         self._menus = menus
         demand = np.maximum(traffic.requests.sum(axis=0) * traffic.batch / cluster.slot_s, LEAST_DEMAND)
-        swing = np.where(traffic.swing > STEADY, traffic.swing, 0.0)
-        futures = (1.0, 1.0 + swing, np.maximum(1.0 - swing, 0.1)) if swing.any() else (1.0,)
-        self._demands = [demand * factor for factor in futures]
+        low, high = np.maximum(1.0 - traffic.swing, 0.1), 1.0 + traffic.swing
+        self._demands = [demand, demand * low, demand * high]
         self._batch, self._spread = traffic.batch, traffic.spread
         self._deadline_s, self._weight = cluster.deadline_s, cluster.latency_weight
         self.evaluations = 0
