@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import dataclass, field
 from typing import Any
 
 from domain.ledger import Decision, Role
 from graph.deps import Deps
 from graph.gate import Draft
+
+
+@dataclass
+class _Batch:
+    """Entries that wait to be written together."""
+
+    written: asyncio.Task[None]
+    entries: list[Decision] = field(default_factory=list)
 
 
 class Ledger:
@@ -16,6 +26,7 @@ class Ledger:
         """Use the memory of `deps`."""
         self._deps = deps
         self._detailed = deps.testbed.cluster.n_nodes <= deps.gate.full_detail_nodes
+        self._batch: _Batch | None = None
 
     async def keep(self, slot: int, role: Role, node: str | None, draft: Draft) -> dict[str, Any]:
         """Write a settled draft, unless an earlier process wrote it; return its line for the state."""
@@ -25,10 +36,24 @@ class Ledger:
         """Write several in one go; return their lines."""
         new = [entry for entry in entries if (entry.slot, entry.role, entry.node) not in self._deps.decided]
         if new:
-            await self._deps.memory.put_decisions(new)
+            await self._put(new)
         if self._deps.on_decisions is not None:
             self._deps.on_decisions(entries)
         return [self.line(entry) for entry in entries]
+
+    async def _put(self, entries: list[Decision]) -> None:
+        """Write, in one go with what others hand in at the same moment; return when it is kept."""
+        if self._batch is None:
+            self._batch = _Batch(asyncio.get_running_loop().create_task(self._write_soon()))
+        batch = self._batch
+        batch.entries.extend(entries)
+        await asyncio.shield(batch.written)
+
+    async def _write_soon(self) -> None:
+        await asyncio.sleep(0)  # until everything that is ready to run has handed in
+        batch, self._batch = self._batch, None
+        if batch is not None:
+            await self._deps.memory.put_decisions(batch.entries)
 
     def line(self, entry: Decision) -> dict[str, Any]:
         """What the state and the trace show of a decision: all of it on small clusters, else who and how."""
