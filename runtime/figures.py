@@ -58,12 +58,16 @@ def draw(summary: Summary, folder: Path) -> list[Path]:
     for name, figure in (("latency-fairness", latency_and_fairness), ("per-lm", per_lm)):
         with mpl.rc_context(RC):
             drawn = figure(summary)
-            drawn.draw_without_rendering()
-            drawn.set_layout_engine("none")  # the layout stands; to work it out again for each file takes half the time
             drawn.savefig(folder / f"{name}.png", dpi=150, metadata={"Software": None})
             drawn.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
         files += [folder / f"{name}.png", folder / f"{name}.svg"]
     return files
+
+
+def _settle(figure: Figure) -> None:
+    """Lay the figure out for good: to do it again for each file would take half of the time."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
 
 
 def _style(summary: Summary, family: str) -> tuple[str, str, str]:
@@ -110,7 +114,7 @@ def latency_and_fairness(summary: Summary) -> Figure:
     axes.set_xlim(0, 1.12 * max((x for x, _ in points if x), default=1.0))
     axes.grid(color="0.88", lw=0.6)
     figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=9, labelspacing=0.9)
-    figure.draw_without_rendering()
+    _settle(figure)
     _label_points(axes, points, labels, arms)
     return figure
 
@@ -199,6 +203,7 @@ def per_lm(summary: Summary) -> Figure:
         handleheight=1.4,
         labelspacing=0.8,
     )
+    _settle(figure)
     return figure
 
 

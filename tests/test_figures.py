@@ -57,7 +57,18 @@ def summary(
             for seed in seeds
             for family, (mean_s, fairness) in points.items()
         ],
-        bounds=[BoundFigures(seed=seed, objective=0.1) for seed in seeds],
+        bounds=[
+            BoundFigures(
+                seed=seed,
+                full_service=True,
+                max_success=dict.fromkeys(LMS, 10),
+                solo_mean_s=10.0,
+                mean_latency_s=20.0,
+                objective=0.1,
+                objective_any=0.01,
+            )
+            for seed in seeds
+        ],
     )
 
 
