@@ -40,23 +40,23 @@ REACHES = (9, 20, 32, 44)
 """Points of distance from a marker to its label, nearest first; beyond the first a line joins them."""
 DIRECTIONS = ((1, 0), (0, 1), (0, -1), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1))
 
-RC = {
-    "svg.hashsalt": "edgewise",
-    "svg.fonttype": "path",
-    "font.family": "DejaVu Sans",
-    "font.size": 10.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "hatch.linewidth": 0.6,
-    "axes.axisbelow": True,
-}
-
 
 def draw(summary: Summary, folder: Path) -> list[Path]:
     """Draw both figures into `folder`, which must exist; return the four files."""
     files = []
     for name, figure in (("latency-fairness", latency_and_fairness), ("per-lm", per_lm)):
-        with mpl.rc_context(RC):
+        with mpl.rc_context(
+            {
+                "svg.hashsalt": "edgewise",
+                "svg.fonttype": "path",
+                "font.family": "DejaVu Sans",
+                "font.size": 10.0,
+                "axes.spines.top": False,
+                "axes.spines.right": False,
+                "hatch.linewidth": 0.6,
+                "axes.axisbelow": True,
+            }
+        ):
             drawn = figure(summary)
             drawn.savefig(folder / f"{name}.png", dpi=150, metadata={"Software": None})
             drawn.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
