@@ -28,9 +28,10 @@ STYLES: dict[str, tuple[str, str, str]] = {
     "MA": ("#D55E00", "*", "***"),
     "MAL": ("#000000", "P", "---"),
     "DRL": ("#999999", "X", "+++"),
+    "RH": ("#F0E442", "p", "ooo"),
 }
 """Colour, marker and hatch of each family."""
-OTHERS = (("#F0E442", "p", "ooo"), ("#882255", "h", "OO"), ("#44AA99", "<", "||"), ("#332288", ">", "\\\\//"))
+OTHERS = (("#882255", "h", "OO"), ("#44AA99", "<", "||"), ("#332288", ">", "\\\\//"))
 REPORTED = {"RF": (406.0, 0.62), "MA": (74.0, 0.90)}
 """(mean latency in seconds, F_norm) where P1 section VI gives both as numbers."""
 
