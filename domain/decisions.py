@@ -69,24 +69,22 @@ class RoutingPlan:
 
     def to_json(self, cluster: Cluster) -> dict[str, dict[str, str | None]]:
         """Origin name to LM name to target name."""
-        names = [node.name for node in cluster.nodes]
+        names, lms = [node.name for node in cluster.nodes], [lm.name for lm in cluster.lms]
         return {
-            names[n]: {
-                lm.name: names[self.targets[n, i]] if self.targets[n, i] >= 0 else None
-                for i, lm in enumerate(cluster.lms)
-            }
-            for n in range(cluster.n_nodes)
+            name: {lm: names[target] if target >= 0 else None for lm, target in zip(lms, row, strict=True)}
+            for name, row in zip(names, self.targets.tolist(), strict=True)
         }
 
     @classmethod
     def from_json(cls, cluster: Cluster, table: Mapping[str, Mapping[str, str | None]]) -> RoutingPlan:
         """Read the form with names; raises KeyError for an unknown name or a missing pair."""
-        targets = np.full((cluster.n_nodes, cluster.n_lms), NOWHERE, dtype=np.int64)
+        nodes, lms = cluster.node_index, cluster.lm_index
+        targets = [[NOWHERE] * len(lms) for _ in nodes]
         for origin, row in table.items():
+            own = targets[nodes[origin]]
             for lm, target in row.items():
-                n, i = cluster.node_index[origin], cluster.lm_index[lm]
-                targets[n, i] = NOWHERE if target is None else cluster.node_index[target]
-        return cls(targets)
+                own[lms[lm]] = NOWHERE if target is None else nodes[target]
+        return cls(np.array(targets, dtype=np.int64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +98,14 @@ class MacroPolicy:
 
     def to_json(self, cluster: Cluster) -> dict[str, Any]:
         """Form with names: {'routing': {LM: {node: p}}, 'roles': {node: [LM, …]}}; zero shares are left out."""
+        names, lms = [node.name for node in cluster.nodes], [lm.name for lm in cluster.lms]
         routing = {
-            lm.name: {
-                node.name: float(self.probabilities[i, n])
-                for n, node in enumerate(cluster.nodes)
-                if self.probabilities[i, n] > 0
-            }
-            for i, lm in enumerate(cluster.lms)
+            lm: {name: share for name, share in zip(names, row, strict=True) if share > 0}
+            for lm, row in zip(lms, self.probabilities.tolist(), strict=True)
         }
         roles = {
-            node.name: [lm.name for i, lm in enumerate(cluster.lms) if self.roles[n, i]]
-            for n, node in enumerate(cluster.nodes)
+            name: [lm for lm, allowed in zip(lms, row, strict=True) if allowed]
+            for name, row in zip(names, self.roles.tolist(), strict=True)
         }
         return {"routing": routing, "roles": roles}
 

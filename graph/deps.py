@@ -17,6 +17,7 @@ from memory.store import Memory
 from policies.random import RandomDeployer, RandomPlanner, RandomScheduler
 from policies.roles import Deployer, Planner, Scheduler, watch
 from prompts.deployer import DeployerPrompts
+from prompts.scheduler import SchedulerPrompts
 
 R = TypeVar("R")
 
@@ -113,6 +114,7 @@ class Deps:
         """Prepare what stays the same from slot to slot."""
         cluster = self.testbed.cluster
         self.deployer_prompts = DeployerPrompts(cluster)
+        self.scheduler_prompts = SchedulerPrompts(cluster)
         self._schemas: dict[int, dict[str, Any]] = {}
         self._unrestricted = MacroPolicy.unrestricted(cluster)
         self._read: tuple[dict[str, Any], MacroPolicy] | None = None

@@ -19,7 +19,6 @@ from memory.recall import Recalled
 from policies.roles import DEPLOYER, PLANNER, SCHEDULER, generator
 from prompts.planner import planner_messages
 from prompts.repair import repair_messages
-from prompts.scheduler import scheduler_messages
 
 FALLBACK = 9
 """Key of the fallbacks' streams of random numbers, beside those of `policies.roles`."""
@@ -68,7 +67,7 @@ def routing_kind(deps: Deps, snapshot: Snapshot, macro: dict[str, Any] | None) -
         role=Role.SCHEDULER,
         node=None,
         schema=lambda: answers.schema_for_routing(cluster),
-        messages=lambda: scheduler_messages(cluster, snapshot, policy),
+        messages=lambda: deps.scheduler_prompts.messages(snapshot, policy),
         repair=repair_messages,
         parse=parse,
         rules=lambda plan: check_routing(cluster, plan, None if macro is None else policy.roles, deps.local),

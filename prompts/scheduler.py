@@ -15,24 +15,40 @@ from prompts.sentences import number
 _TEMPLATE = MessageTemplate("scheduler")
 
 
+class SchedulerPrompts:
+    """The prompts of one cluster; what stays the same from slot to slot is written once."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        """Write the instructions."""
+        self._cluster = cluster
+        self._servable = [i for i in range(cluster.n_lms) if cluster.feasible[:, i].any()]
+        self._system = _TEMPLATE.fill_system(
+            slot_s=number(cluster.slot_s),
+            deadline_s=number(cluster.deadline_s),
+            lms=sentences.lm_lines(cluster, needs=False),
+            origins=f"the {sentences.plural(cluster.n_nodes, 'node')}",
+            form=_form(cluster, [cluster.lms[i].name for i in self._servable]),
+        )
+
+    def messages(self, snapshot: Snapshot, policy: MacroPolicy) -> list[Message]:
+        """Return the messages that ask for the routing matrix of slot `snapshot.slot`."""
+        cluster, shares = self._cluster, []
+        for i in self._servable:
+            row = policy.probabilities[i].tolist()
+            given = {node.name: share for node, share in zip(cluster.nodes, row, strict=True) if share > 0}
+            shares.append(f"- {sentences.shares({cluster.lms[i].name: given}, cluster.n_nodes)}")
+        user = _TEMPLATE.fill_user(
+            shares="\n".join(shares),
+            nodes="\n".join(_node(cluster, snapshot, policy, n) for n in range(cluster.n_nodes)),
+            arrivals=_arrivals(cluster, snapshot),
+            slot=str(snapshot.slot),
+        )
+        return [self._system, user]
+
+
 def scheduler_messages(cluster: Cluster, snapshot: Snapshot, policy: MacroPolicy) -> list[Message]:
-    """Return the messages that ask for the routing matrix of slot `snapshot.slot`."""
-    macro = policy.to_json(cluster)
-    servable = [lm.name for i, lm in enumerate(cluster.lms) if cluster.feasible[:, i].any()]
-    system = _TEMPLATE.fill_system(
-        slot_s=number(cluster.slot_s),
-        deadline_s=number(cluster.deadline_s),
-        lms=sentences.lm_lines(cluster, needs=False),
-        origins=f"the {sentences.plural(cluster.n_nodes, 'node')}",
-        form=_form(cluster, servable),
-    )
-    user = _TEMPLATE.fill_user(
-        shares="\n".join(f"- {sentences.shares({lm: macro['routing'][lm]}, cluster.n_nodes)}" for lm in servable),
-        nodes="\n".join(_node(cluster, snapshot, policy, n) for n in range(cluster.n_nodes)),
-        arrivals=_arrivals(cluster, snapshot),
-        slot=str(snapshot.slot),
-    )
-    return [system, user]
+    """Return what `SchedulerPrompts.messages` does, for a caller that asks once."""
+    return SchedulerPrompts(cluster).messages(snapshot, policy)
 
 
 def _form(cluster: Cluster, lms: list[str]) -> str:
