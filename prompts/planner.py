@@ -11,7 +11,7 @@ from domain.cluster import Cluster
 from domain.ledger import Case
 from domain.telemetry import Snapshot
 from prompts import sentences
-from prompts.messages import Message, MessageTemplate, approximate_tokens, count
+from prompts.messages import Message, MessageTemplate, count
 from prompts.quoting import quoted
 from prompts.sentences import number
 
@@ -86,8 +86,12 @@ def planner_messages(
         "backlog": _backlog(cluster, snapshot),
         "candidates": _candidates(candidates or ()),
     }
-    left = token_budget - count([system, _TEMPLATE.fill_user(**fields, cases="")])
-    return [system, _TEMPLATE.fill_user(**fields, cases=_cases(_ranked(recalled, last), left))]
+    ranked = _ranked(recalled, last)
+    for most in range(len(ranked), -1, -1):
+        messages = [system, _TEMPLATE.fill_user(**fields, cases=_cases(ranked, most))]
+        if count(messages) <= token_budget:
+            break
+    return messages
 
 
 def _form(cluster: Cluster) -> str:
@@ -107,7 +111,7 @@ def _last_epoch(last: Case | None, baseline: Mapping[str, float] | None, recalle
     if last is None:
         lines.append("This is the first epoch of the run.")
     else:
-        lines.append(f"{sentences.outcome(last)} In force was: {sentences.policy(last.macro_policy)}")
+        lines.append(f"{sentences.outcome(last)} The policy in force: {sentences.policy(last.macro_policy)}")
         if recalled is not None and _key(last) in map(_key, recalled.best):
             lines.append("It is among the best that memory holds.")
         if recalled is not None and _key(last) in map(_key, recalled.worst):
@@ -217,21 +221,17 @@ def _ranked(recalled: Recalled | None, last: Case | None) -> list[tuple[str, Cas
     return ranked
 
 
-def _cases(ranked: Sequence[tuple[str, Case]], budget: int) -> str:
-    """As many cases as fit, the first in rank; shown kind by kind."""
-    told: list[tuple[str, str]] = []
-    for kind, case in ranked:
-        line = (
-            f"- {kind}: epoch {case.epoch} of {quoted(case.run)}, decided by {quoted(case.decided_by)}. "
-            f"{sentences.outcome(case)} Prompts per slot: {sentences.totals(case.traffic)}. "
-            f"{sentences.policy(case.macro_policy)}"
-        )
-        budget -= approximate_tokens(line) + 1
-        if budget < 0:
-            break
-        told.append((kind, line))
+def _cases(ranked: Sequence[tuple[str, Case]], most: int) -> str:
+    """Tell the first of the cases in rank, kind by kind."""
     if not ranked:
         return "None yet."
-    lines = [line for kind in _KINDS for of, line in told if of == kind]
-    left_out = len(ranked) - len(told)
+    lines = [
+        f"- {kind}: epoch {case.epoch} of {quoted(case.run)}, decided by {quoted(case.decided_by)}. "
+        f"{sentences.outcome(case)} Prompts per slot: {sentences.totals(case.traffic)}. "
+        f"{sentences.policy(case.macro_policy)}"
+        for told in _KINDS
+        for kind, case in ranked[:most]
+        if kind == told
+    ]
+    left_out = len(ranked) - most
     return "\n".join(lines + ([f"({left_out} more left out for their length)"] if left_out else []))

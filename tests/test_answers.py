@@ -427,7 +427,7 @@ def test_schemas_keep_to_what_strict_decoding_takes(cluster: Cluster) -> None:
                 assert part["$ref"].removeprefix("#/$defs/") in schema["$defs"]
 
 
-@pytest.mark.parametrize("nodes", [6, 600])
+@pytest.mark.parametrize("nodes", [6, 600, 1700])
 def test_schemas_of_large_clusters_stay_within_openais_limits(nodes: int) -> None:
     for schema in schemas(generate_testbed(nodes, seed=1))[:3]:
         enums = [part["enum"] for part in parts(schema) if "enum" in part]
