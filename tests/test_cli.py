@@ -93,7 +93,7 @@ def test_help_does_not_wait_for_compilers_and_plotters() -> None:
 
 def test_without_a_command_families_are_compared_on_both_workloads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime.commands.experiments, "DEMO_FAMILIES", ("RR", "LL"))
-    monkeypatch.setattr(runtime.commands.experiments, "DEMO_EPOCHS", 1)
+    monkeypatch.setattr(runtime.commands.experiments, "DEMO_EPOCHS", {"p1": 1, "real": 1})
     result = edgewise()
     assert result.exit_code == 0, result.output
     for workload in ("p1", "real"):
