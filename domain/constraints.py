@@ -6,7 +6,6 @@ the amount, and says in one sentence what would be right, so that a person and a
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass
 from enum import StrEnum
@@ -327,24 +326,22 @@ def _check_roles(cluster: Cluster, policy: MacroPolicy, n: int) -> list[Violatio
 
 def fits_together(cluster: Cluster, n: int, lms: list[int]) -> bool:
     """True where some choice of CPU or vGPU for each of `lms` meets P1-1 on node n, each at its smallest size."""
-    modes = [
-        [
-            a
-            for a in (
-                _smallest_cpu(cluster, n, i),
-                Allocation(vgpus=1) if cluster.runs_on_gpu(n, i) else None,
-            )
-            if a
-        ]
-        for i in lms
-    ]
-    for choice in itertools.product(*modes):
-        allocations = [Allocation()] * cluster.n_lms
-        for i, allocation in zip(lms, choice, strict=True):
-            allocations[i] = allocation
-        if not _check_sums(cluster, n, tuple(allocations)):
-            return True
-    return False
+    node = cluster.nodes[n]
+    if sum(cluster.lms[i].ram_gb for i in lms) > node.ram_gb + TOLERANCE:
+        return False
+    reached = {(0, 0, 0.0)}  # cores, vGPUs and GB of vRAM that the LMs so far can take: few, however many the choices
+    for i in lms:
+        lm, smallest = cluster.lms[i], _smallest_cpu(cluster, n, i)
+        steps = [(smallest.cores, 0, 0.0)] if smallest else []
+        if cluster.runs_on_gpu(n, i):
+            steps.append((lm.host_cores, 1, lm.vram_gb))
+        reached = {
+            (cores + c, vgpus + g, vram + v)
+            for cores, vgpus, vram in reached
+            for c, g, v in steps
+            if cores + c <= node.cpu_cores and vgpus + g <= node.vgpus and vram + v <= node.vram_gb + TOLERANCE
+        }
+    return bool(reached)
 
 
 def _smallest_cpu(cluster: Cluster, n: int, i: int) -> Allocation | None:
