@@ -44,13 +44,13 @@ class Guarded(TyperGroup):
 
 app = typer.Typer(
     cls=Guarded,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-trace_app = typer.Typer(rich_markup_mode="rich", help="Look at traces of requests.", no_args_is_help=True)
-testbed_app = typer.Typer(rich_markup_mode="rich", help="Look at testbeds and make new ones.", no_args_is_help=True)
+trace_app = typer.Typer(rich_markup_mode="markdown", help="Look at traces of requests.", no_args_is_help=True)
+testbed_app = typer.Typer(rich_markup_mode="markdown", help="Look at testbeds and make new ones.", no_args_is_help=True)
 app.add_typer(trace_app, name="trace")
 app.add_typer(testbed_app, name="testbed")
 
@@ -126,7 +126,7 @@ def start(
     network, key or GPU. P1 is the paper "Multi-Agentic AI for Fairness-Aware and Accelerated Multi-modal Large Model
     Inference in Real-world Mobile Edge Networks" (arXiv 2602.07215).
 
-    Example: [bold]edgewise[/bold]
+    Example: **edgewise**
     """
     if ctx.invoked_subcommand is None:
         from runtime.commands.experiments import demo
@@ -187,11 +187,11 @@ def run(
     Families of agents (MA, MAL) ask models; with no key, no server and no --llm, rules stand in and the run says so.
     A run that was interrupted or killed goes on where it stopped with the same command, or with --resume.
 
-    Example: [bold]edgewise run --family AL --epochs 4 --seed 7[/bold]
+    Example: **edgewise run --family AL --epochs 4 --seed 7**
 
-    Example: [bold]edgewise run --family LL --workload real --lambda 0.8 --out runs/local[/bold]
+    Example: **edgewise run --family LL --workload real --lambda 0.8 --out runs/local**
 
-    Example: [bold]edgewise run --family MA --epochs 1 --llm local --shadow RL[/bold]
+    Example: **edgewise run --family MA --epochs 1 --llm local --shadow RL**
     """
     from runtime.commands import experiments
 
@@ -249,7 +249,11 @@ def compare(
     family: Annotated[
         list[str] | None,
         typer.Option(
-            "--family", "-f", metavar="CODE[,CODE…]", help="Policy families; may be repeated.", show_default="all"
+            "--family",
+            "-f",
+            metavar="CODE[,CODE…]",
+            help="Policy families; may be repeated.",
+            show_default="all that need no model",
         ),
     ] = None,
     testbed: TestbedOption = "bristol",
@@ -270,9 +274,9 @@ def compare(
 
     With several seeds the table gives the median of each number and an interval around it.
 
-    Example: [bold]edgewise compare --family RL,AL --workload real[/bold]
+    Example: **edgewise compare --family RL,AL --workload real**
 
-    Example: [bold]edgewise compare --seeds 1-5 --epochs 4 --out runs/five-seeds[/bold]
+    Example: **edgewise compare --seeds 1-5 --epochs 4 --out runs/five-seeds**
     """
     from runtime.commands.experiments import Request, execute
 
@@ -283,7 +287,7 @@ def compare(
 def families() -> None:
     """List the policy families: who plans, schedules and deploys in each.
 
-    Example: [bold]edgewise families[/bold]
+    Example: **edgewise families**
     """
     from runtime.commands.looks import show_families
 
@@ -294,7 +298,7 @@ def families() -> None:
 def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]) -> None:
     """Print the table of a finished run again.
 
-    Example: [bold]edgewise report runs/bristol-p1-seed1[/bold]
+    Example: **edgewise report runs/bristol-p1-seed1**
     """
     from runtime.commands.looks import show_report
 
@@ -305,7 +309,7 @@ def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a 
 def trace_inspect(file: Annotated[Path, typer.Argument(metavar="FILE", help="A trace of requests.")]) -> None:
     """Say what a trace file holds: its form, its requests per LM and origin, and what is wrong with it, if anything.
 
-    Example: [bold]edgewise trace inspect requests.csv[/bold]
+    Example: **edgewise trace inspect requests.csv**
     """
     from runtime.commands.looks import show_trace
 
@@ -315,7 +319,7 @@ def trace_inspect(file: Annotated[Path, typer.Argument(metavar="FILE", help="A t
 @testbed_app.command("show")
 def testbed_show(
     testbed: Annotated[
-        str, typer.Argument(metavar="[NAME|FILE]", help="A built-in testbed or a YAML file.", show_default=True)
+        str, typer.Argument(metavar="NAME|FILE", help="A built-in testbed or a YAML file.", show_default=True)
     ] = "bristol",
     generate: Annotated[
         int | None,
@@ -330,9 +334,9 @@ def testbed_show(
 ) -> None:
     """Show a testbed: nodes, LMs, seconds per prompt, and where every number comes from.
 
-    Example: [bold]edgewise testbed show bristol --sources[/bold]
+    Example: **edgewise testbed show bristol --sources**
 
-    Example: [bold]edgewise testbed show --generate 20 --seed 3 --out twenty.yaml[/bold]
+    Example: **edgewise testbed show --generate 20 --seed 3 --out twenty.yaml**
     """
     from runtime.commands.looks import show_testbed
 
