@@ -1,33 +1,44 @@
-"""How a request can be served, coarsely: the courses that it can take, and which pods a node can hold in one slot.
+"""How a request can be served, coarsely: the courses that it can take, and what a node can offer in one slot.
 
 A *course* of an LM is: in one go on a GPU of one class of nodes, in one go on a CPU of one class, or with an
-interruption. An interruption costs a shutdown and a start at least (docs/bound.md, claim 6). The pods that work on a
-node in one slot are all held at its end, so they fit on the node together (claim 5).
+interruption. An interruption costs a shutdown and a start at least (docs/bound.md, claim 5). The pods that work on a
+node in one slot are all held at its end, so they fit on the node together: they are its *pattern* (claim 4). At each
+moment of the slot, some of the pattern's pods are busy on the node's GPUs: its state, see `menu`.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from domain.cluster import Cluster
 from domain.constraints import TOLERANCE
-from twin.bound.menu import BoolArray, FloatArray, IntArray, Menu, Way, classes, ways
+from twin.bound.menu import BoolArray, FloatArray, IntArray, Menu, Way, classes, parts, ways
 
 MOST_CLASSES = 8
 """Up to so many classes of nodes, each has courses of its own; beyond, those with the same GPU or CPU model share
 them, which only lowers the bound."""
-MOST_LMS = 5
-"""LMs that are checked together for room on a node, so that there are at most three to this power sets to check. More
-are checked in parts, which only lowers the bound."""
-
 Pod = tuple[int, bool]
 """LM, and whether it is on vGPUs."""
 Engine = tuple[bool, str | int | None]
 """Whether it is a GPU, and which: the class of nodes, or the model."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """What each node of a class can offer in one slot, to some of the LMs."""
+
+    nodes: int
+    """In the class."""
+    held: FloatArray
+    """[P, G] with a 1 for each course in one go whose pod is in the pattern: the largest sets of pods that fit."""
+    states: csr_array
+    """[S, R] as `Menu.states`."""
+    possible: BoolArray
+    """[P, S] True where all pods that are busy in the state are in the pattern."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +59,14 @@ class Courses:
     """The ways of course 0, then those of course 1 and so on."""
     way_start: IntArray
     """[G] where the ways of each course begin in `ways`."""
-    patterns: list[tuple[int, FloatArray]]
-    """Number of nodes, and [P, G] with a 1 for each course in one go whose pod is in the pattern: the largest sets of
-    pods that fit on such a node."""
+    rooms: list[Room]
 
 
 def courses(cluster: Cluster, menu: Menu) -> Courses:
     """Collect the courses of a cluster."""
     kinds = classes(cluster)
     lm, first, pause, members = list[int](), [0], list[float](), list[IntArray]()
+    interrupted = list[bool]()
     course_of = dict[tuple[int, Engine], int]()
     for i, model in enumerate(cluster.lms):
         mine = np.flatnonzero(menu.lm == i)
@@ -68,33 +78,43 @@ def courses(cluster: Cluster, menu: Menu) -> Courses:
             course_of[i, engine] = len(lm)
             lm.append(i)
             pause.append(0.0)
+            interrupted.append(False)
             members.append(np.array(served, dtype=np.int64))
         if engines:
-            lm.append(i)
             start_s = min(model.start_gpu_s if on_gpu else model.start_cpu_s for on_gpu, _ in engines)
+            lm.append(i)
             pause.append(model.stop_s + start_s)
+            interrupted.append(True)
             members.append(mine)
         first.append(len(lm))
-    patterns = []
+    rooms = []
     for kind, nodes in enumerate(kinds):
-        for sets in _patterns(cluster, nodes[0]):
-            held = np.zeros((len(sets), len(lm)))
-            for row, pods in zip(held, sets, strict=True):
+        for part, states in zip(parts(cluster), menu.states[kind], strict=True):
+            patterns = _patterns(cluster, nodes[0], part)
+            held = np.zeros((len(patterns), len(lm)))
+            for row, pods in zip(held, patterns, strict=True):
                 row[[course_of[i, _engine(cluster, kinds, kind, on_gpu)] for i, on_gpu in pods]] = 1.0
-            patterns.append((len(nodes), held))
-    interrupted = np.zeros(len(lm), dtype=np.bool_)
-    interrupted[np.array(first[1:], dtype=np.int64)[np.diff(first) > 0] - 1] = True
+            rooms.append(Room(len(nodes), held, states, _possible(menu, patterns, states)))
     counts = np.array([len(served) for served in members], dtype=np.int64)
     return Courses(
         lm=np.array(lm, dtype=np.int64),
         first=np.array(first, dtype=np.int64),
-        interrupted=interrupted,
+        interrupted=np.array(interrupted, dtype=np.bool_),
         seconds=np.array([menu.seconds[served].min() for served in members]),
         pause_s=np.array(pause),
         ways=np.concatenate([np.empty(0, dtype=np.int64), *members]),
         way_start=np.cumsum(counts) - counts,
-        patterns=patterns,
+        rooms=rooms,
     )
+
+
+def _possible(menu: Menu, patterns: list[frozenset[Pod]], states: csr_array) -> BoolArray:
+    lm_of = np.full(len(menu.capacity), -1)  # of the resources that are ways on GPUs
+    way, resource = menu.usage.nonzero()
+    own = menu.capacity[resource] == 0.0
+    lm_of[resource[own]] = menu.lm[way[own]]
+    busy = [{int(lm_of[c]) for c in row.nonzero()[-1]} for row in (states[[s]] for s in range(states.shape[0]))]
+    return np.array([[lms <= {i for i, on_gpu in pods if on_gpu} for lms in busy] for pods in patterns], dtype=np.bool_)
 
 
 def _engine(cluster: Cluster, kinds: list[list[int]], kind: int, on_gpu: bool) -> Engine:
@@ -104,20 +124,19 @@ def _engine(cluster: Cluster, kinds: list[list[int]], kind: int, on_gpu: bool) -
     return (on_gpu, node.gpu_model if on_gpu else node.cpu_model)
 
 
-def _patterns(cluster: Cluster, n: int) -> Iterator[list[frozenset[Pod]]]:
-    """Yield, for each part of the LMs, the largest sets of pods that fit on node n together, each with its least."""
-    for start in range(0, cluster.n_lms, MOST_LMS):
-        choices = list[list[tuple[int, Way | None]]]()
-        for i in range(start, min(start + MOST_LMS, cluster.n_lms)):
-            mine = ways(cluster, n, i)
-            on_cpu = [way for way in mine if not way.on_gpu][:1]  # fewest cores
-            choices.append([(i, None)] + [(i, way) for way in on_cpu + [way for way in mine if way.on_gpu][:1]])
-        fits = [
-            frozenset((i, way.on_gpu) for i, way in pods if way)
-            for pods in itertools.product(*choices)
-            if _fit(cluster, n, [(i, way) for i, way in pods if way])
-        ]
-        yield [pods for pods in fits if not any(pods < other for other in fits)]
+def _patterns(cluster: Cluster, n: int, part: range) -> list[frozenset[Pod]]:
+    """Return the largest sets of pods of some LMs that fit on node n together, each with the least that it needs."""
+    choices = list[list[tuple[int, Way | None]]]()
+    for i in part:
+        mine = ways(cluster, n, i)
+        on_cpu = [way for way in mine if not way.on_gpu][:1]  # fewest cores
+        choices.append([(i, None)] + [(i, way) for way in on_cpu + [way for way in mine if way.on_gpu][:1]])
+    fits = [
+        frozenset((i, way.on_gpu) for i, way in pods if way)
+        for pods in itertools.product(*choices)
+        if _fit(cluster, n, [(i, way) for i, way in pods if way])
+    ]
+    return [pods for pods in fits if not any(pods < other for other in fits)]
 
 
 def _fit(cluster: Cluster, n: int, pods: list[tuple[int, Way]]) -> bool:

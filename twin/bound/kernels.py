@@ -43,7 +43,7 @@ def choose(
     start_s: FloatArray,
     course: IntArray,
 ) -> None:
-    """Find the cheapest course and start of each request.
+    """Find the cheapest course and start of each request; one of a single prompt cannot be interrupted (claim 6).
 
     A request of K prompts that begins course g at s costs s - ready + pause[g] + K rate[g, period], and what is paid
     for s to s + pause[g] + K seconds[g]; or `late` if that is less. Writes `cost`, `start_s`, `course`, all [R].
@@ -52,7 +52,7 @@ def choose(
     for q in range(ready_s.shape[0]):
         ready, k, i = ready_s[q], prompts[q], lm[q]
         best, best_start, best_course = late[q], ready, LATE
-        for g in range(first[i], first[i + 1]):
+        for g in range(first[i], first[i + 1] if k > 1 else first[i + 1] - 1):
             length = pause_s[g] + k * seconds[g]
             fixed = pause_s[g] + k * rate[g, period[q]]
             edge = int(ready / width)

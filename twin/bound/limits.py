@@ -158,5 +158,5 @@ def _search(relaxation: Relaxation, service: IntArray, alone_s: float, steps: in
     prices = relaxation.free()
     for share, reach in zip(ROUNDS, REACH, strict=True):
         prices, priced = ascend(relaxation, service, prices, reach * alone_s, round(share * steps))
-        relaxation.be_patient(PATIENCE * priced.cost_s - relaxation.earnings(prices))
+        relaxation.be_patient(PATIENCE * priced.cost_s)
     return prices

@@ -2,11 +2,12 @@
 
 A *way* is a mode (so many cores, or a share of a GPU) on a *class* of nodes with the same hardware. Pooling the nodes
 of a class only helps a policy, so bounds stay bounds, and 600 nodes of three kinds are as quick to bound as three.
-docs/bound.md, claims 1 to 4, proves that work in the twin obeys `seconds`, `usage` and `capacity`.
+docs/bound.md, claims 1 to 3, proves that work in the twin obeys `seconds`, `usage`, `capacity` and `states`.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,13 +24,20 @@ IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 
+MOST_SHARES = 6
+"""Different shares of a GPU that are told apart; of more, those within a factor of two are taken for one, which is as
+fast as the largest and as cheap as the smallest."""
+MOST_LMS = 5
+"""LMs that are looked at together on a node. More are looked at in parts, which only lowers the bounds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Way:
     """One way to compute a prompt of an LM on a node."""
 
     seconds: float
     """Per prompt."""
-    cores: float
+    cores: int
     """Held while the pod works: its quota, or the host cores of a pod on vGPUs."""
     gpu_share: float = 0.0
     """1 / D of docs/twin.md; 0 on the CPU."""
@@ -42,7 +50,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Menu:
-    """All M ways of a cluster and the R resources that they share."""
+    """All M ways of a cluster and the R resources that they use."""
 
     lm: IntArray
     """[M] the LM that the way serves."""
@@ -53,11 +61,14 @@ class Menu:
     seconds: FloatArray
     """[M] per prompt."""
     usage: csr_array
-    """[M, R] unit-seconds of each resource per prompt: GPU seconds, core seconds, pod seconds and so on."""
+    """[M, R] unit-seconds of each resource per prompt: core seconds, pod seconds, or seconds of the way itself."""
     capacity: FloatArray
-    """[R] units that a class has: GPUs, cores, pods and so on."""
+    """[R] units that a class has: cores, pods, GB; 0 of ways on GPUs, which come from `states`."""
     scale: FloatArray
-    """[R] the size of what the resource limits, for a search to step by; the capacity where there is one."""
+    """[R] the size of what the resource limits, for a search to step by."""
+    states: list[list[csr_array]]
+    """Per class and part of the LMs, [S, R] seconds of each way that a node offers per second, one row for each set of
+    pods that can be busy on its GPUs at once."""
     servers: IntArray
     """[I] pods of each LM that can work at once: one on each node that can run it."""
 
@@ -70,7 +81,7 @@ def ways(cluster: Cluster, n: int, i: int) -> list[Way]:
     found = []
     profile = lm.gpu_profiles.get(node.gpu_model) if node.gpu_model else None
     if profile is not None and lm.vram_gb <= node.vram_gb + TOLERANCE and lm.host_cores <= node.cpu_cores:
-        found += [Way(profile.seconds_per_prompt(share), lm.host_cores, share) for share in shares(node)]
+        found += [Way(profile.seconds_per_prompt(most), lm.host_cores, least) for least, most in shares(node)]
     for cores in range(1, 1 if lm.gpu_only else node.cpu_cores + 1):
         seconds = cluster.cpu_seconds(n, i, cores)
         if math.isfinite(seconds):
@@ -78,10 +89,14 @@ def ways(cluster: Cluster, n: int, i: int) -> list[Way]:
     return found
 
 
-def shares(node: Node) -> list[float]:
-    """Return every 1 / D that a pod can see: its own g of the busy vGPUs on the GPUs that it is on."""
+def shares(node: Node) -> list[tuple[float, float]]:
+    """Return every 1 / D that a pod can see, g of its own among the busy vGPUs on the GPUs that it is on, as ranges."""
     most = node.vgpus_per_gpu
-    return sorted({g / busy for g in range(1, node.vgpus + 1) for busy in range(g, most * min(g, node.gpus) + 1)})
+    exact = sorted({g / busy for g in range(1, node.vgpus + 1) for busy in range(g, most * min(g, node.gpus) + 1)})
+    if len(exact) <= MOST_SHARES:
+        return [(share, share) for share in exact]
+    groups = [list(group) for _, group in itertools.groupby(exact, lambda share: math.floor(math.log2(share)))]
+    return [(group[0], group[-1]) for group in groups]
 
 
 def classes(cluster: Cluster) -> list[list[int]]:
@@ -101,28 +116,39 @@ def classes(cluster: Cluster) -> list[list[int]]:
     return list(groups.values())
 
 
+def parts(cluster: Cluster) -> list[range]:
+    """Return the LMs in parts of at most MOST_LMS."""
+    return [range(i, min(i + MOST_LMS, cluster.n_lms)) for i in range(0, cluster.n_lms, MOST_LMS)]
+
+
 def menu(cluster: Cluster) -> Menu:
-    """Collect the ways and the resources of a cluster."""
+    """Collect the ways, the resources and the states of a cluster."""
     found = list[tuple[int, int, Way]]()
-    column, rows, columns, amounts = dict[tuple[int, str], int](), list[int](), list[int](), list[float]()
-    capacity, scale = list[float](), list[float]()
+    column = dict[tuple[int, str], int]()
+    rows, columns, amounts, capacity, scale = list[int](), list[int](), list[float](), list[float](), list[float]()
     servers = np.zeros(cluster.n_lms, dtype=np.int64)
+    sets = list[list[list[list[int]]]]()
     for kind, members in enumerate(classes(cluster)):
         units = _units(cluster, members[0])
+        on_gpu = list[list[tuple[Way, int]]]()
         for i in range(cluster.n_lms):
             mine = ways(cluster, members[0], i)
             servers[i] += len(members) * bool(mine)
+            on_gpu.append([])
             for way in mine:
                 for name, amount in _demands(cluster, i, way):
                     if (kind, name) not in column:
                         column[kind, name] = len(capacity)
-                        unit = units.get(name, 0.0 if name.startswith("company") else 1.0)
+                        unit = units.get(name, 1.0 if name.startswith("pod") else 0.0)
                         capacity.append(unit * len(members))
                         scale.append((unit or 1.0) * len(members))
                     rows.append(len(found))
                     columns.append(column[kind, name])
                     amounts.append(amount)
+                if way.on_gpu:
+                    on_gpu[i].append((way, columns[-1]))
                 found.append((i, kind, way))
+        sets.append([_states(cluster.nodes[members[0]], on_gpu, part, cluster.n_lms) for part in parts(cluster)])
     return Menu(
         lm=np.array([i for i, _, _ in found], dtype=np.int64),
         kind=np.array([kind for _, kind, _ in found], dtype=np.int64),
@@ -131,20 +157,15 @@ def menu(cluster: Cluster) -> Menu:
         usage=csr_array((amounts, (rows, columns)), shape=(len(found), len(capacity))),
         capacity=np.array(capacity),
         scale=np.array(scale),
+        states=[[_one_hot(busy, len(capacity)) for busy in of_kind] for of_kind in sets],
         servers=servers,
     )
 
 
 def _units(cluster: Cluster, n: int) -> dict[str, float]:
-    """What one node of the class has. Besides, it has one pod of each LM, and no company (claim 4)."""
+    """What one node of the class has; besides, it has one pod of each LM."""
     node = cluster.nodes[n]
-    return {
-        "gpu": node.gpus,
-        "cores": node.cpu_cores,
-        "vgpus": node.vgpus,
-        "ram": node.ram_gb + TOLERANCE,
-        "vram": node.vram_gb + TOLERANCE,
-    }
+    return {"cores": node.cpu_cores, "ram": node.ram_gb + TOLERANCE, "vram": node.vram_gb + TOLERANCE}
 
 
 def _demands(cluster: Cluster, i: int, way: Way) -> Iterator[tuple[str, float]]:
@@ -152,12 +173,27 @@ def _demands(cluster: Cluster, i: int, way: Way) -> Iterator[tuple[str, float]]:
     lm = cluster.lms[i]
     held = {
         "cores": way.cores,
-        "gpu": way.gpu_share,
-        "vgpus": float(way.on_gpu),
         "ram": lm.ram_gb,
         "vram": lm.vram_gb if way.on_gpu else 0.0,
         f"pod {i}": 1.0,
+        f"way {i} {way.gpu_share}": float(way.on_gpu),
     }
     yield from ((name, amount * way.seconds) for name, amount in held.items() if amount)
-    if 0.0 < way.gpu_share < 1.0:  # claim 4: nobody is slowed down alone
-        yield from ((f"company {k}", way.seconds if k == i else -way.seconds) for k in range(cluster.n_lms))
+
+
+def _states(node: Node, on_gpu: list[list[tuple[Way, int]]], part: range, n_lms: int) -> list[list[int]]:
+    """Columns of the ways in each largest set of pods that can be busy on the node's GPUs at once (claim 3)."""
+    fits = list[frozenset[int]]()
+    for choice in itertools.product(*([None, *on_gpu[i]] for i in part)):
+        busy = [pod for pod in choice if pod is not None]
+        slowed = sum(way.gpu_share < 1.0 for way, _ in busy)
+        alone = slowed == 1 and len(part) == n_lms  # nobody is slowed down by nobody
+        if len(busy) <= node.vgpus and not alone and sum(way.gpu_share for way, _ in busy) <= node.gpus + TOLERANCE:
+            fits.append(frozenset(column for _, column in busy))
+    return [sorted(busy) for busy in fits if not any(busy < other for other in fits)]
+
+
+def _one_hot(rows: list[list[int]], width: int) -> csr_array:
+    row = [k for k, columns in enumerate(rows) for _ in columns]
+    column = [c for columns in rows for c in columns]
+    return csr_array((np.ones(len(row)), (row, column)), shape=(len(rows), width))

@@ -27,6 +27,8 @@ WINDOW_DEADLINES = 2.0
 """Length of the windows in which hardware has one price, in deadlines: shorter ones follow the load more closely, but
 a request that may be worked on in two windows pays the lower price."""
 MOST_WINDOWS = 16
+WINDOW_TAIL = 3.0
+"""Length of the window after the last arrival, in solo latencies of the slowest request. After it, hardware is free."""
 HARDWARE_STEP = 0.5
 """How far a search moves the prices of hardware when it moves those of pods by 1."""
 
@@ -59,22 +61,20 @@ class Relaxation:
         self._transfer_s = solo.uplink_s + solo.downlink_s
         self._limit_s = cluster.deadline_s - self._transfer_s  # from ready to the end of inference
         self._grid(cluster)
-        window = float(arrivals.time_s.max()) / (WINDOW_DEADLINES * cluster.deadline_s)
-        self._edges = np.linspace(0.0, float(arrivals.time_s.max()), min(max(1, round(window)), MOST_WINDOWS) + 1)
+        self._windows_of_slots(cluster, float(arrivals.time_s.max()), float(solo.latency_s.max()))
         self._whole = np.flatnonzero(~self.courses.interrupted)
-        self._patterns = [(nodes, held[:, self._whole]) for nodes, held in self.courses.patterns]
+        self._held = [room.held[:, self._whole] for room in self.courses.rooms]
         self.sizes = [
             (cluster.n_lms, self._bins),
             (len(self._whole), self._bins),
             (len(self._edges) - 1, len(self.menu.capacity)),
         ]
-        nodes = sum(nodes * held.max(axis=0) for nodes, held in self._patterns)
-        window_bins = max(1.0, self._edges[-1] / (len(self._edges) - 1) / self.width)
+        nodes = sum(room.nodes * held.max(axis=0) for room, held in zip(self.courses.rooms, self._held, strict=True))
         self.step = np.concatenate(
             [
                 np.repeat(1.0 / np.maximum(self.menu.servers, 1), self._bins),
                 np.repeat(1.0 / nodes, self._bins),
-                np.tile(HARDWARE_STEP / window_bins / self.menu.scale, len(self._edges) - 1),
+                (HARDWARE_STEP * self.width / np.diff(self._edges)[:, None] / self.menu.scale).ravel(),
             ]
         )
         self.be_patient(10.0 * solo.latency_s)
@@ -89,6 +89,15 @@ class Relaxation:
         wanted = max(max(mean) / BINS_PER_REQUEST, self._slots * cluster.slot_s / MOST_BINS)
         per_slot = max(1, math.ceil(cluster.slot_s / wanted))
         self.width, self._bins, self._slot_s = cluster.slot_s / per_slot, self._slots * per_slot, cluster.slot_s
+
+    def _windows_of_slots(self, cluster: Cluster, last_s: float, slowest_s: float) -> None:
+        """Share the slots out among windows; after the last window, hardware is free."""
+        last, tail = int(last_s / cluster.slot_s) + 1, math.ceil(WINDOW_TAIL * slowest_s / cluster.slot_s)
+        count = min(max(1, round(last_s / (WINDOW_DEADLINES * cluster.deadline_s))), MOST_WINDOWS, last)
+        starts = [round(last * k / count) for k in range(count + 1)] if last > tail else [0]
+        ends = np.minimum(np.append(starts, last + tail), self._slots)
+        self._edges = np.unique(ends) * cluster.slot_s
+        self._window_of_slot = np.searchsorted(np.unique(ends)[1:], np.arange(self._slots), side="right")
 
     def be_patient(self, patience_s: FloatArray) -> None:
         """Let a request that takes longer than `patience_s` [R] after it is ready pay that much and no more.
@@ -113,15 +122,10 @@ class Relaxation:
         ends = np.cumsum([rows * columns for rows, columns in self.sizes])[:-1]
         return [part.reshape(size) for part, size in zip(np.split(prices, ends), self.sizes, strict=True)]
 
-    def earnings(self, prices: FloatArray) -> FloatArray:
-        """[R] the least that a request pays for hardware: 0, or less where being company pays."""
-        lowest = self._rates(self.split(prices)[2])[3]
-        return lowest[self._lm] * self._prompts
-
     def price(self, prices: FloatArray, service: IntArray) -> Priced:
         """Bound the total latency of any policy that completes `service` [I] requests of each LM."""
         progress, held, hardware = self.split(prices)
-        rate, way, window, lowest = self._rates(hardware)
+        rate, way, window = self._rates(hardware)
         paid = np.zeros((len(self.courses.lm), self._bins + 1))
         charged = progress[self.courses.lm]
         charged[self._whole] += held
@@ -129,12 +133,11 @@ class Relaxation:
         requests = len(self._lm)
         cost, start = np.empty(requests), np.empty(requests)
         course = np.empty(requests, dtype=np.int64)
-        late = self._patience_s + self._prompts * lowest[self._lm]
         choose(
             self._ready_s,
             self._prompts,
             self._lm,
-            late,
+            self._patience_s,
             self._period,
             self.courses.first,
             self.courses.seconds,
@@ -154,29 +157,22 @@ class Relaxation:
         occupy(served, self._prompts, start, course, self.courses.seconds, self.courses.pause_s, self.width, busy)
         total = float(cost[served].sum())
         total -= self._sell_progress(progress, busy, by_progress)
-        total -= self._sell_held(held, busy[self._whole], by_held)
+        total -= self._sell_rooms(held, hardware, busy[self._whole], by_held, by_hardware)
         total -= self._sell_hardware(hardware, served & (course != LATE), course, way, window, by_hardware)
-        return Priced(total, cost, slope)
+        return Priced(float(total), cost, slope)
 
-    def _rates(self, hardware: FloatArray) -> tuple[FloatArray, IntArray, IntArray, FloatArray]:
-        """Price a prompt of each course in each period.
-
-        Returns: [G, periods] the least of its seconds and what it pays for hardware, in which way, in which window;
-        [I] the least that a prompt pays for hardware at all: 0, or less where being company pays.
-        """
-        shut = np.zeros((1, hardware.shape[1]))  # after the last window, hardware is free
-        charge = self.menu.usage @ np.vstack([hardware, shut]).T  # [M, W + 1]
+    def _rates(self, hardware: FloatArray) -> tuple[FloatArray, IntArray, IntArray]:
+        """[G, periods] the least that a prompt of each course costs in seconds and hardware, its way and its window."""
+        free = np.zeros((1, hardware.shape[1]))
+        charge = self.menu.usage @ np.vstack([hardware, free]).T  # [M, W + 1]
         cost = (self.menu.seconds[:, None] + charge)[self.courses.ways]
         parts = np.split(cost, self.courses.way_start[1:])
-        best = np.stack([part.argmin(axis=0) for part in parts])  # [G, W + 1]
-        least = np.take_along_axis(cost, best + self.courses.way_start[:, None], axis=0)
+        best = np.stack([part.argmin(axis=0) for part in parts]) + self.courses.way_start[:, None]  # [G, W + 1]
+        least = np.take_along_axis(cost, best, axis=0)
         choice = least[:, self._windows].argmin(axis=2)  # [G, periods]
         window = np.take_along_axis(self._windows[None], choice[:, :, None], axis=2)[:, :, 0]
         course = np.arange(len(best))[:, None]
-        way = self.courses.ways[best[course, window] + self.courses.way_start[:, None]]
-        lowest = np.zeros(self._n_lms)
-        np.minimum.at(lowest, self.menu.lm, charge.min(axis=1))
-        return np.ascontiguousarray(least[course, window]), way, window, lowest
+        return np.ascontiguousarray(least[course, window]), self.courses.ways[best[course, window]], window
 
     def _cheapest(self, cost: FloatArray, service: IntArray) -> BoolArray:
         """[R] True for the `service[i]` cheapest requests of each LM."""
@@ -192,30 +188,42 @@ class Relaxation:
         runs = self.menu.servers > 0
         slope[runs] = np.add.reduceat(busy, self.courses.first[:-1][runs], axis=0)
         slope -= self.menu.servers[:, None] * self.width
-        return float(price.sum(axis=1) @ self.menu.servers) * self.width
+        worth: float = price.sum(axis=1) @ self.menu.servers * self.width
+        return worth
 
-    def _sell_held(self, price: FloatArray, busy: FloatArray, slope: FloatArray) -> float:
-        """Worth of the best pattern of pods on each node in each slot; adds its slope."""
-        slope += busy
-        worth, bins = 0.0, self._bins // self._slots
-        per_slot = price.reshape(len(price), self._slots, bins).sum(axis=2) * self.width  # [G, slots]
-        for nodes, patterns in self._patterns:
-            worths = patterns @ per_slot
+    def _sell_rooms(
+        self, held: FloatArray, hardware: FloatArray, busy: FloatArray, by_held: FloatArray, by_hardware: FloatArray
+    ) -> float:
+        """Worth of the best pattern of pods on each node in each slot, in its best state; adds its slopes."""
+        by_held += busy
+        worth, bins, slots = 0.0, self._bins // self._slots, np.arange(self._slots)
+        seconds = bins * self.width
+        per_slot = held.reshape(len(held), self._slots, bins).sum(axis=2) * self.width  # [H, slots]
+        windows = hardware.shape[0]
+        priced = self._window_of_slot < windows
+        for room, pods in zip(self.courses.rooms, self._held, strict=True):
+            offer = np.where(room.possible[:, :, None], room.states @ hardware.T, 0.0)  # [P, S, W]
+            state = offer.argmax(axis=1)  # [P, W]
+            rent = np.concatenate([offer.max(axis=1), np.zeros((len(pods), 1))], axis=1) * seconds
+            worths = pods @ per_slot + rent[:, self._window_of_slot]
             best = worths.argmax(axis=0)
-            worth += nodes * float(worths.max(axis=0).sum())
-            slope -= np.repeat(patterns[best].T * (nodes * self.width), bins, axis=1)
+            worth += room.nodes * float(worths[best, slots].sum())
+            by_held -= np.repeat(pods[best].T * (room.nodes * self.width), bins, axis=1)
+            window = self._window_of_slot[priced]
+            used = np.zeros((windows, room.states.shape[0]))
+            np.add.at(used, (window, state[best[priced], window]), room.nodes * seconds)
+            by_hardware -= used @ room.states
         return worth
 
     def _sell_hardware(
         self, price: FloatArray, served: BoolArray, course: IntArray, way: IntArray, window: IntArray, slope: FloatArray
     ) -> float:
-        """Worth of all hardware until the last arrival; adds its slope."""
-        seconds = self._edges[1] - self._edges[0]
+        """Worth of all hardware in all windows; adds its slope."""
+        seconds = np.diff(self._edges)
         shape = (self.menu.usage.shape[0], price.shape[0] + 1)
         used = np.ravel_multi_index(
             (way[course[served], self._period[served]], window[course[served], self._period[served]]), shape
         )
         prompts = np.bincount(used, weights=self._prompts[served], minlength=shape[0] * shape[1]).reshape(shape)
-        slope += (self.menu.usage.T @ prompts[:, :-1]).T - seconds * self.menu.capacity
-        worth: float = (price @ self.menu.capacity).sum() * seconds
-        return worth
+        slope += (self.menu.usage.T @ prompts[:, :-1]).T - seconds[:, None] * self.menu.capacity
+        return float(seconds @ (price @ self.menu.capacity))

@@ -11,11 +11,11 @@ import math
 
 import numpy as np
 from scipy.optimize import linprog
-from scipy.sparse import coo_array, eye_array, hstack, kron, vstack
+from scipy.sparse import block_array, coo_array, csr_array, eye_array, kron, vstack
 
 from domain.cluster import Cluster
 from domain.workload import Arrivals
-from twin.bound.menu import IntArray, Menu
+from twin.bound.menu import FloatArray, IntArray, Menu, classes
 
 BINS_PER_DEADLINE = 2
 MOST_BINS, MOST_COLUMNS = 40, 100_000
@@ -48,41 +48,54 @@ def _most(cluster: Cluster, menu: Menu, arrivals: Arrivals, lms: IntArray) -> in
     start, end = float(arrivals.time_s[offered].min()), float(arrivals.time_s[offered].max())
     bins = min(max(MOST_COLUMNS // len(mine), 4), MOST_BINS)
     width = max(cluster.deadline_s / BINS_PER_DEADLINE, (end - start) / bins)
-    reach = math.ceil(cluster.deadline_s / width) + 1  # bins from arrival to deadline
-    column = np.stack(
-        [
-            np.searchsorted(lms, arrivals.lm[offered]),
-            arrivals.prompts[offered],
-            ((arrivals.time_s[offered] - start) / width).astype(np.int64),
-        ]
-    )
-    (lm_of, prompts, begin), number = np.unique(column, axis=1, return_counts=True)
-    spread, periods = np.arange(reach), int(begin.max()) + reach
-    # variables: requests' worth of each kind served in each bin that it touches, then prompts by way and bin
-    kinds = len(number)
+    since = arrivals.time_s[offered] - start
+    first = (since / width).astype(np.int64)
+    after = np.ceil((since + cluster.deadline_s) / width).astype(np.int64)  # the bin that begins after the deadline
+    table = np.stack([np.searchsorted(lms, arrivals.lm[offered]), arrivals.prompts[offered], first, after])
+    (lm_of, prompts, first, after), number = np.unique(table, axis=1, return_counts=True)
+    kinds, periods, reach = len(number), int(after.max()), int((after - first).max())
+    # Columns: how many requests of each kind are served in each bin that it touches; prompts by way and bin; seconds of
+    # each state of each class of nodes, by bin.
+    offers, offered_by, most = _states(cluster, menu)
+    served, made, spent = kinds * reach, len(mine) * periods, offers.shape[0] * periods
+    bins_of = first[:, None] + np.arange(reach)
+    touched = (bins_of < after[:, None]).ravel()
     limit = kron(eye_array(kinds), np.ones((1, reach)))
-    bin_of = (begin[:, None] + spread).ravel()
-    work_of = np.repeat(lm_of, reach) * periods + bin_of
-    done = coo_array(
-        (np.repeat(prompts, reach), (work_of, np.arange(kinds * reach))), shape=(len(lms) * periods, kinds * reach)
-    )
-    made = kron(
-        coo_array((np.ones(len(mine)), (lm, np.arange(len(mine)))), shape=(len(lms), len(mine))), eye_array(periods)
-    )
-    used = kron(menu.usage[mine].T, eye_array(periods))
+    work_of = np.repeat(lm_of, reach) * periods + np.minimum(bins_of.ravel(), periods - 1)
+    work = coo_array((np.repeat(prompts, reach), (work_of, np.arange(served))), shape=(len(lms) * periods, served))
+    of_lm = coo_array((np.ones(len(mine)), (lm, np.arange(len(mine)))), shape=(len(lms), len(mine)))
+    every = eye_array(periods)
     found = linprog(
-        np.concatenate([-np.ones(kinds * reach), np.zeros(len(mine) * periods)]),
-        A_ub=vstack(
+        np.concatenate([-np.ones(served), np.zeros(made + spent)]),
+        A_ub=block_array(
             [
-                hstack([limit, coo_array((kinds, len(mine) * periods))]),
-                hstack([coo_array((used.shape[0], kinds * reach)), used]),
+                [limit, None, None],
+                [None, kron(menu.usage[mine].T, every), -kron(offers.T, every)],
+                [None, None, kron(offered_by, every)],
             ]
         ).tocsr(),
-        b_ub=np.concatenate([number, np.repeat(menu.capacity * width, periods)]),
-        A_eq=hstack([done, -made]).tocsr(),
+        b_ub=np.concatenate([number, np.repeat(menu.capacity * width, periods), np.repeat(most * width, periods)]),
+        A_eq=block_array([[work, -kron(of_lm, every), coo_array((len(lms) * periods, spent))]]).tocsr(),
         b_eq=np.zeros(len(lms) * periods),
+        bounds=np.stack(
+            [
+                np.zeros(served + made + spent),
+                np.append(np.where(touched, np.inf, 0.0), np.full(made + spent, np.inf)),
+            ],
+            axis=1,
+        ),
         method="highs-ipm",
     )
     if found.status != 0:  # no answer in time or precision: everything is allowed
         return len(offered)
     return min(len(offered), math.floor(-float(found.fun) * (1.0 + SLACK) + SLACK))
+
+
+def _states(cluster: Cluster, menu: Menu) -> tuple[csr_array, csr_array, FloatArray]:
+    """All states [S, R], which class and part they are of [C, S], and the nodes of each [C]."""
+    groups = [
+        (len(nodes), states) for nodes, of_kind in zip(classes(cluster), menu.states, strict=True) for states in of_kind
+    ]
+    owner = np.repeat(np.arange(len(groups)), [states.shape[0] for _, states in groups])
+    offered_by = csr_array((np.ones(len(owner)), (owner, np.arange(len(owner)))), shape=(len(groups), len(owner)))
+    return vstack([states for _, states in groups]).tocsr(), offered_by, np.array([float(n) for n, _ in groups])
