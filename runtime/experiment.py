@@ -58,6 +58,8 @@ class Experiment:
     """None: every family is rules, in the plain slot loop."""
     request: str = ""
     """What was asked for, as text that a killed run is taken up by."""
+    resumed: bool = False
+    """True where nothing but this very run may be taken up, and nothing started over."""
 
     @property
     def total_slots(self) -> int:
@@ -69,7 +71,8 @@ class Experiment:
         """Run everything that the folder does not have yet, and fill it; the caller publishes it."""
         settings = self.settings
         folder.begin(
-            {"settings.yaml": settings.to_yaml(), "testbed.yaml": self.testbed_yaml, "versions.json": self.versions}
+            {"settings.yaml": settings.to_yaml(), "testbed.yaml": self.testbed_yaml, "versions.json": self.versions},
+            must_be_same=self.resumed,
         )
         folder.keep_request(self.request)
         results, bounds, parts = list[FamilyResult](), list[BoundFigures](), list[Path]()

@@ -55,10 +55,18 @@ class RunFolder:
     ) -> None:
         os.close(self._lock)
 
-    def begin(self, identity: Mapping[str, str]) -> bool:
-        """Write the files that say what run this is; True where a killed run of the same identity is taken up."""
-        same = all(_text(self.path / name) == text for name, text in identity.items())
-        if not same:
+    def begin(self, identity: Mapping[str, str], must_be_same: bool = False) -> bool:
+        """Write the files that say what run this is; True where a killed run of the same identity is taken up.
+
+        A folder of another identity is emptied first or, where it `must_be_same`, refused with InputError.
+        """
+        other = [name for name, text in identity.items() if _text(self.path / name) != text]
+        if other and must_be_same:
+            raise InputError(
+                f"{self._target} cannot be resumed: its {other[0]} is not what this installation would write now. "
+                f"Go back to what it was begun with, or start over by the command that began it."
+            )
+        if other:
             for entry in self.path.iterdir():
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
             for name, text in identity.items():

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import re
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from aiohttp import web
@@ -14,7 +17,7 @@ from domain.decisions import MacroPolicy
 from policies.random import RandomPlanner
 from policies.roles import generator
 from tests.clusters import planner_answer
-from tests.fake_openai import Behaviour, completion
+from tests.fake_openai import Behaviour, FakeOpenAI, completion, fake_openai
 from twin.twin import Twin
 
 Answer = Callable[[str, Sequence[str]], str]
@@ -22,7 +25,7 @@ Answer = Callable[[str, Sequence[str]], str]
 
 
 def sound_answers(cluster: Cluster, seed: int = 5) -> Answer:
-    """One macro-policy for good; routes to the first node of the LM's role; roles switched on, GPU-only LMs on vGPUs."""
+    """One macro-policy for good; routes to the first node with the role; roles on, GPU-only LMs on one vGPU each."""
     policy = RandomPlanner(cluster).plan(Twin(cluster).observe(), (), generator(seed))
 
     def answer(role: str, messages: Sequence[str]) -> str:
@@ -76,3 +79,26 @@ def decides(answer: Answer) -> Behaviour:
         return web.json_response(completion(body, {"content": answer(role_of(body), contents(body))}))
 
     return behave
+
+
+@contextlib.contextmanager
+def serving(behaviour: Behaviour) -> Iterator[FakeOpenAI]:
+    """Serve from a thread of its own, for runs that have an event loop of their own."""
+    started, stop, servers = threading.Event(), asyncio.Event(), list[FakeOpenAI]()
+    loops = list[asyncio.AbstractEventLoop]()
+
+    async def serve() -> None:
+        loops.append(asyncio.get_running_loop())
+        async with fake_openai(behaviour) as server:
+            servers.append(server)
+            started.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    started.wait(10)
+    try:
+        yield servers[0]
+    finally:
+        loops[0].call_soon_threadsafe(stop.set)
+        thread.join()

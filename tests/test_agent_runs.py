@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import dataclasses
 import json
-import threading
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,38 +13,14 @@ from domain.errors import InputError
 from domain.ledger import Decision, Outcome, Reason, Role
 from graph.reuse import Reuse
 from runtime.families import family_code, recipe_of
-from tests.agent_server import contents, decides, role_of, sound_answers
+from tests.agent_server import contents, decides, role_of, serving, sound_answers
 from tests.clusters import tiny
-from tests.fake_openai import Behaviour, FakeOpenAI, fake_openai
 from tests.graph_families import CLUSTER, Done, run_family
 
 ANSWERS = sound_answers(CLUSTER, seed=0)  # which gives both nodes a role
 LONGER = tiny(deadline_s=120.0, epoch_slots=12)
 """More than 30 requests end in an epoch, below which a case is not recalled."""
 SLOTS = 4 + 4  # with requests, and until the last deadline
-
-
-@contextlib.contextmanager
-def serving(behaviour: Behaviour) -> Iterator[FakeOpenAI]:
-    """Serve from a thread of its own, for runs that have an event loop of their own."""
-    started, stop, servers = threading.Event(), asyncio.Event(), list[FakeOpenAI]()
-    loops = list[asyncio.AbstractEventLoop]()
-
-    async def serve() -> None:
-        loops.append(asyncio.get_running_loop())
-        async with fake_openai(behaviour) as server:
-            servers.append(server)
-            started.set()
-            await stop.wait()
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
-    thread.start()
-    started.wait(10)
-    try:
-        yield servers[0]
-    finally:
-        loops[0].call_soon_threadsafe(stop.set)
-        thread.join()
 
 
 def counted(done: Done, role: Role) -> Counter[Outcome]:
