@@ -90,6 +90,7 @@ class Experiment:
                     progress.end()
                 results.append(FamilyResult.model_validate_json((part / RESULT).read_bytes()))
                 parts.append(part)
+            progress.begin("lower bound")
             bounds.append(self._bound(seed, workload))
         for name in (RECORDS, SLOTS):
             merge([part / name for part in parts], folder.path / name)
@@ -110,6 +111,7 @@ class Experiment:
             bounds=bounds,
         )
         (folder.path / SUMMARY).write_text(summary.to_json(), encoding="utf-8", newline="\n")
+        progress.begin("figures")
         figures = folder.path / "figures"
         figures.mkdir(exist_ok=True)
         draw(summary, figures)
