@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +18,11 @@ from domain.errors import InputError
 
 DURABILITY: Final = "exit"
 """One checkpoint when a slot has passed. Decisions inside a slot are safe in the ledger, which is written at once."""
+
+
+def thread_of(run: str) -> str:
+    """Return the thread that holds a run's checkpoints: a UUID, for LangGraph's server takes no other names."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"edgewise:{run}"))
 
 
 @contextlib.asynccontextmanager

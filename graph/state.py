@@ -48,7 +48,7 @@ class SlotState(SlotInput):
     completed: int
     """The last slot that passed; -1 before the first."""
     world: str
-    """A simulated world, packed, where the thread has to carry it (Studio); absent elsewhere."""
+    """A simulated world, packed, where the thread has to carry it (Studio); absent or empty elsewhere."""
 
 
 class SlotUpdate(TypedDict, total=False):

@@ -20,7 +20,7 @@ from domain.decisions import RoutingPlan
 from domain.ledger import Decision, Role
 from domain.objective import summarise
 from domain.testbed import Testbed
-from graph.checkpoints import DURABILITY
+from graph.checkpoints import DURABILITY, thread_of
 from graph.deps import Deps
 from graph.kinds import deployment_of
 from graph.slot import SlotGraph, build_graph
@@ -49,7 +49,7 @@ class GraphRun:
     async def run(self) -> int:
         """Run all slots that are left; return the first slot that this process ran."""
         graph = build_graph(self.deps, self.checkpointer, approve=self.approver is not None)
-        config: RunnableConfig = {"configurable": {"thread_id": self.deps.run}}
+        config: RunnableConfig = {"configurable": {"thread_id": thread_of(self.deps.run)}}
         first = await self._restore(graph, config)
         waiting = await graph.aget_state(config)
         asked = waiting.interrupts if waiting.values.get("slot") == first else ()  # killed while a person was asked
