@@ -51,8 +51,8 @@ format: setup-dev ## rewrite the code in the house style
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --fix --quiet .
 
-studio: setup-dev ## open the graphs in LangGraph Studio
-	@$(BIN)/langgraph dev --no-browser $(ARGS)
+studio: setup-dev ## serve the slot graph to LangGraph Studio, on this machine alone
+	@LANGSMITH_TRACING=$${LANGSMITH_TRACING:-false} $(BIN)/langgraph dev --host 127.0.0.1 --no-browser $(ARGS)
 
 lock: $(BIN)/python ## pin all requirements anew, after a change of pyproject.toml (ARGS=--upgrade for new versions)
 	@$(PIP) install uv

@@ -62,9 +62,13 @@ class WatchedTestbed:
     async def advance(self) -> Records:
         """Let the slot pass and note what arrived in it."""
         records = await self.inner.advance()
-        self._seen = await self.inner.observe()
-        self.recent.append(SlotTraffic(self._seen.arrived_requests, self._seen.arrived_prompts))
+        self.note(await self.inner.observe())
         return records
+
+    def note(self, snapshot: Snapshot) -> None:
+        """Take in the snapshot after a slot that was played past this testbed, in the testbed within."""
+        self._seen = snapshot
+        self.recent.append(SlotTraffic(snapshot.arrived_requests, snapshot.arrived_prompts))
 
 
 def come_again(recent: Sequence[SlotTraffic], slot_s: float, first: int, slots: int) -> Arrivals:
