@@ -32,8 +32,11 @@ test: setup-dev ## unit tests
 live: setup-dev ## tests against real servers on loopback (no such test is no failure)
 	@$(BIN)/python -m pytest -m live $(ARGS) || test $$? -eq 5
 
-bench: setup-dev ## measure speed (no benchmark is no failure)
-	@$(BIN)/python -m pytest -m bench -s $(ARGS) || test $$? -eq 5
+bench: setup-dev ## measure speed: the twin beside SimPy, the graph beside an empty one, the memory, and single calls
+	@$(BIN)/python -m benchmarks.twin_speed --long
+	@$(BIN)/python -m benchmarks.graph_overhead --long
+	@$(BIN)/python -m benchmarks.memory
+	@$(BIN)/python -m pytest -m bench -s $(ARGS)
 
 lint: setup-dev ## formatting and style
 	@$(BIN)/ruff format --check --quiet . || { echo "Not formatted: run make format"; exit 1; }
