@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -35,6 +36,8 @@ class Models:
     settings: AgentSettings
     agents: Mapping[Role, Agent] = field(default_factory=dict)
     """Empty where rules stand in."""
+    clock: Callable[[], float] = time.monotonic
+    """Monotonic seconds, the clock of the event loop: for time limits and budgets."""
 
     def can_be_asked(self) -> bool:
         """True where there is a model."""
@@ -108,7 +111,7 @@ def fill(code: str, cluster: Cluster, models: Models, tape: Tape | None, budget:
         if name != AGENT:
             return Filling(name, rules[name](cluster))
         agent = models.agents[role]
-        return Filling(agent.name, asker=Asking(agent, tape=tape, budget=budget).for_decision)
+        return Filling(agent.name, asker=Asking(agent, tape=tape, budget=budget, clock=models.clock).for_decision)
 
     return Fillings(
         planner=None if names[Role.PLANNER] == NOBODY else filling(Role.PLANNER, PLANNERS),
@@ -140,7 +143,7 @@ def make_deps(
         baseline: figures of the random policy, for the planner's prompt.
     """
     settings, cluster = models.settings, testbed.cluster
-    budget = Budget(settings.limits)
+    budget = Budget(settings.limits, models.clock)
     filled = fill(code, cluster, models, tape, budget)
     deps = Deps(
         testbed=testbed,
@@ -157,6 +160,7 @@ def make_deps(
         reuse=Reuse() if settings.reuse_plan else None,
     )
     if settings.planner_tools and filled.planner is not None and filled.planner.asker is not None:
-        asking = Asking(models.agents[Role.PLANNER], tape=tape, budget=budget, tools=planner_tools(deps))
+        tools = planner_tools(deps)
+        asking = Asking(models.agents[Role.PLANNER], tape=tape, budget=budget, tools=tools, clock=models.clock)
         deps.planner = Filling(filled.planner.name, asker=asking.for_decision)
     return deps

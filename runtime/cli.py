@@ -283,6 +283,54 @@ def compare(
     execute(Request(testbed, workload, load, family or [], seeds, epochs, slots, latency_weight, out))
 
 
+@app.command("evaluate-model")
+def evaluate_model(
+    role: Annotated[
+        list[str] | None,
+        typer.Option("--role", metavar="ROLE", help="planner, scheduler or deployer; repeatable.", show_default="all"),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write every case as JSON.", show_default=False)
+    ] = None,
+    model: agents.ModelOption = None,
+    planner_model: agents.PlannerModelOption = None,
+    scheduler_model: agents.SchedulerModelOption = None,
+    deployer_model: agents.DeployerModelOption = None,
+    base_url: agents.BaseUrlOption = None,
+    temperature: agents.TemperatureOption = None,
+    model_seed: agents.ModelSeedOption = None,
+    llm: agents.LlmOption = None,
+    timeout_s: agents.TimeoutOption = None,
+    max_tokens: agents.MaxTokensOption = None,
+    slot_seconds: agents.SlotSecondsOption = None,
+) -> None:
+    """Try a model on a fixed set of decisions: how often its answers pass the rules, and what they come to.
+
+    Example: [bold]edgewise evaluate-model --llm local --out smollm2.json[/bold]
+
+    Example: [bold]edgewise evaluate-model --base-url http://127.0.0.1:8080/v1 --model qwen3-8b[/bold]
+    """
+    from runtime.commands.evaluate import evaluate
+
+    evaluate(
+        AgentRequest(
+            model=model,
+            planner_model=planner_model,
+            scheduler_model=scheduler_model,
+            deployer_model=deployer_model,
+            base_url=base_url,
+            temperature=temperature,
+            model_seed=model_seed,
+            llm=llm,
+            timeout_s=timeout_s,
+            max_tokens=max_tokens,
+            slot_seconds=slot_seconds,
+        ),
+        role or [],
+        out,
+    )
+
+
 @app.command()
 def families() -> None:
     """List the policy families: who plans, schedules and deploys in each.
