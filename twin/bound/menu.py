@@ -24,7 +24,7 @@ IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
 
-MOST_SHARES = 6
+MOST_SHARES = 4
 """Different shares of a GPU that are told apart; of more, those within a factor of two are taken for one, which is as
 fast as the largest and as cheap as the smallest."""
 MOST_LMS = 5
@@ -182,15 +182,15 @@ def _demands(cluster: Cluster, i: int, way: Way) -> Iterator[tuple[str, float]]:
 
 
 def _states(node: Node, on_gpu: list[list[tuple[Way, int]]], part: range, n_lms: int) -> list[list[int]]:
-    """Columns of the ways in each largest set of pods that can be busy on the node's GPUs at once (claim 3)."""
-    fits = list[frozenset[int]]()
+    """Columns of the ways in each set of pods that can be busy on the node's GPUs at once (claim 3)."""
+    fits = list[list[int]]()
     for choice in itertools.product(*([None, *on_gpu[i]] for i in part)):
         busy = [pod for pod in choice if pod is not None]
         slowed = sum(way.gpu_share < 1.0 for way, _ in busy)
         alone = slowed == 1 and len(part) == n_lms  # nobody is slowed down by nobody
         if len(busy) <= node.vgpus and not alone and sum(way.gpu_share for way, _ in busy) <= node.gpus + TOLERANCE:
-            fits.append(frozenset(column for _, column in busy))
-    return [sorted(busy) for busy in fits if not any(busy < other for other in fits)]
+            fits.append([column for _, column in busy])
+    return fits
 
 
 def _one_hot(rows: list[list[int]], width: int) -> csr_array:
