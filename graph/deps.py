@@ -119,6 +119,11 @@ class Deps:
         self._unrestricted = MacroPolicy.unrestricted(cluster)
         self._read: tuple[dict[str, Any], MacroPolicy] | None = None
 
+    @property
+    def detailed(self) -> bool:
+        """True on a cluster that is small enough for the state to show everything."""
+        return self.testbed.cluster.n_nodes <= self.gate.full_detail_nodes
+
     def deployment_schema(self, n: int) -> dict[str, Any]:
         """JSON schema of a deployment of node n."""
         if n not in self._schemas:

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
-from domain.ledger import Decision, Role
+from domain.ledger import Decision, Outcome, Role
 from graph.deps import Deps
 from graph.gate import Draft
 
@@ -25,21 +25,22 @@ class Ledger:
     def __init__(self, deps: Deps) -> None:
         """Use the memory of `deps`."""
         self._deps = deps
-        self._detailed = deps.testbed.cluster.n_nodes <= deps.gate.full_detail_nodes
+        self._detailed = deps.detailed
         self._batch: _Batch | None = None
 
     async def keep(self, slot: int, role: Role, node: str | None, draft: Draft) -> dict[str, Any]:
         """Write a settled draft, unless an earlier process wrote it; return its line for the state."""
-        return (await self.keep_all([draft.entry(self._deps.run, slot, role, node)]))[0]
+        await self.keep_all([entry := draft.entry(self._deps.run, slot, role, node)])
+        return self.line(entry)
 
     async def keep_all(self, entries: list[Decision]) -> list[dict[str, Any]]:
-        """Write several in one go; return their lines."""
+        """Write several in one go; return their lines, on a large cluster those of the ones that stand out."""
         new = [entry for entry in entries if (entry.slot, entry.role, entry.node) not in self._deps.decided]
         if new:
             await self._put(new)
         if self._deps.on_decisions is not None:
             self._deps.on_decisions(entries)
-        return [self.line(entry) for entry in entries]
+        return [self.line(entry) for entry in entries if self._detailed or _stands_out(entry)]
 
     async def _put(self, entries: list[Decision]) -> None:
         """Write, in one go with what others hand in at the same moment; return when it is kept."""
@@ -82,3 +83,7 @@ def draft_of(entry: Decision) -> Draft:
         reason=entry.reason,
         normalised=entry.normalised,
     )
+
+
+def _stands_out(entry: Decision) -> bool:
+    return entry.outcome in (Outcome.FALLBACK, Outcome.REPAIRED)

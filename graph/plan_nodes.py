@@ -111,7 +111,13 @@ class PlanNodes:
         made = epoch if draft.outcome is not Outcome.FALLBACK else -1
         if draft.outcome is Outcome.REUSED:
             made = state["macro_made"]
-        return {"macro_policy": draft.decision, "macro_epoch": epoch, "macro_made": made, "decisions": [line]}
+        done: SlotUpdate = {
+            "macro_policy": draft.decision,
+            "macro_epoch": epoch,
+            "macro_made": made,
+            "decisions": [line],
+        }
+        return done if self._deps.detailed else {**done, "plan_draft": {}}
 
     async def _unmoved(self, state: SlotState) -> bool:
         """True where the plan in force may stand: the last epoch was like the one that it was made on."""

@@ -66,4 +66,6 @@ class ScheduleNodes:
         if draft.decision is None:
             raise RuntimeError("a routing plan left the gate undecided")
         await self._deps.testbed.route(RoutingPlan.from_json(self._deps.testbed.cluster, draft.decision))
-        return {"routing": draft.decision, "decisions": [line]}
+        if self._deps.detailed:
+            return {"routing": draft.decision, "decisions": [line]}
+        return {"routing": {}, "routing_draft": {}, "decisions": [line]}

@@ -42,8 +42,7 @@ class SlotNodes:
         return {**update, "macro_epoch": -1} if changed else update
 
     def _view(self, snapshot: Snapshot) -> dict[str, Any]:
-        cluster, detailed = self._deps.testbed.cluster, self._deps.gate.full_detail_nodes
-        return view(cluster, snapshot, cluster.n_nodes <= detailed)
+        return view(self._deps.testbed.cluster, snapshot, self._deps.detailed)
 
     async def advance(self, state: SlotState) -> SlotUpdate:
         """Let the slot pass and keep the records of what ended."""

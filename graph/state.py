@@ -38,11 +38,11 @@ class SlotState(SlotInput):
     routing_draft: dict[str, Any]
     """The routing plan on its way through the gate."""
     routing: dict[str, Any]
-    """The routing plan in force, form with names."""
+    """The routing plan in force, form with names; on a large cluster only the ledger has it."""
     decisions: Annotated[list[dict[str, Any]], collect]
-    """The slot's decisions: who decided, how it came about, and, on small clusters, every prompt and answer."""
+    """The slot's decisions with every prompt and answer; on a large cluster those that were repaired or fell back."""
     deployments: Annotated[list[dict[str, Any]], collect]
-    """The slot's deployments, one per node that got one."""
+    """The slot's deployments, one per node that got one; on a large cluster gone once they are acted on."""
     outcome: dict[str, Any]
     """What the slot came to."""
     completed: int

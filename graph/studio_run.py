@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, replace
@@ -17,7 +18,7 @@ from domain.errors import InputError
 from domain.ledger import Role
 from domain.telemetry import Snapshot
 from graph.asking import Asking
-from graph.deps import Deps, Fallbacks, Filling
+from graph.deps import Deps, Fallbacks, Filling, GateSettings
 from graph.kinds import deployment_of
 from graph.models import can_be_asked, default_settings, open_agents
 from graph.planner_tools import planner_tools
@@ -127,6 +128,7 @@ def _fill(context: Context, testbed: WatchedTestbed, memory: Memory, name: str) 
         deployer=Filling(family.deployer_name, family.deployer),
         fallbacks=Fallbacks.random(testbed),
         local=family.local and context.scheduler != AGENT,
+        gate=GateSettings(full_detail_nodes=sys.maxsize),  # the thread's world lives on in the state
     )
 
 
