@@ -10,6 +10,7 @@ from typing import Protocol
 from domain.cluster import Cluster
 from domain.workload import Arrivals, Workload
 from policies.families import make
+from runtime.bounds import bounding
 from runtime.columns import RECORDS, SLOTS, PartWriter, merge
 from runtime.figures import draw
 from runtime.loop import run_slots, total_slots
@@ -18,7 +19,6 @@ from runtime.results import SUMMARY, BoundFigures, FamilyResult, Summary
 from runtime.run_folder import RunFolder
 from runtime.settings import Settings
 from runtime.tally import Tally
-from twin.bound import bound
 from twin.twin import Twin
 
 RESULT = "result.json"
@@ -75,23 +75,15 @@ class Experiment:
             must_be_same=self.resumed,
         )
         folder.keep_request(self.request)
-        results, bounds, parts = list[FamilyResult](), list[BoundFigures](), list[Path]()
+        bounds, parts = list[BoundFigures](), list[Path]()
         for seed in settings.seeds:
             workload = self.workload(seed)
-            for family in settings.families:
-                part = folder.part(f"{seed}-{family}")
-                label = family if len(settings.seeds) == 1 else f"{family}, seed {seed}"
-                if part.exists():
-                    progress.skip(label, total_slots(self.cluster, settings.slots))
-                else:
-                    progress.begin(label)
-                    with folder.new_part(part.name) as draft:
-                        self._run_family(folder.path, draft, family, seed, workload, progress)
-                    progress.end()
-                results.append(FamilyResult.model_validate_json((part / RESULT).read_bytes()))
-                parts.append(part)
-            progress.begin("lower bound")
-            bounds.append(self._bound(seed, workload))
+            arrivals = Arrivals.concatenate([workload.arrivals(slot) for slot in range(settings.slots)])
+            slots = len(settings.families) * total_slots(self.cluster, settings.slots)
+            with bounding(self.cluster, seed, arrivals, slots) as bound:
+                parts += [self._part(folder, family, seed, workload, progress) for family in settings.families]
+                progress.begin("lower bound")
+                bounds.append(bound())
         for name in (RECORDS, SLOTS):
             merge([part / name for part in parts], folder.path / name)
         summary = Summary(
@@ -107,7 +99,7 @@ class Experiment:
             latency_weight=settings.latency_weight,
             families=list(settings.families),
             seeds=list(settings.seeds),
-            results=results,
+            results=[FamilyResult.model_validate_json((part / RESULT).read_bytes()) for part in parts],
             bounds=bounds,
         )
         (folder.path / SUMMARY).write_text(summary.to_json(), encoding="utf-8", newline="\n")
@@ -116,6 +108,19 @@ class Experiment:
         figures.mkdir(exist_ok=True)
         draw(summary, figures)
         return summary
+
+    def _part(self, folder: RunFolder, family: str, seed: int, workload: Workload, progress: RunProgress) -> Path:
+        """Run one family, unless a killed run has done so; return where its part is."""
+        part = folder.part(f"{seed}-{family}")
+        label = family if len(self.settings.seeds) == 1 else f"{family}, seed {seed}"
+        if part.exists():
+            progress.skip(label, total_slots(self.cluster, self.settings.slots))
+            return part
+        progress.begin(label)
+        with folder.new_part(part.name) as draft:
+            self._run_family(folder.path, draft, family, seed, workload, progress)
+        progress.end()
+        return part
 
     def _run_family(
         self, home: Path, folder: Path, family: str, seed: int, workload: Workload, progress: RunProgress
@@ -133,7 +138,3 @@ class Experiment:
                 progress.slot()
         closed = FamilyResult.of(self.cluster, family, seed, tally)
         (folder / RESULT).write_text(closed.model_dump_json(), encoding="utf-8")
-
-    def _bound(self, seed: int, workload: Workload) -> BoundFigures:
-        arrivals = Arrivals.concatenate([workload.arrivals(slot) for slot in range(self.settings.slots)])
-        return BoundFigures.of(self.cluster, seed, bound(self.cluster, arrivals))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,9 @@ from domain.cluster import Cluster
 from domain.errors import InputError
 from domain.telemetry import EpochTelemetry
 from runtime.tally import Tally
-from twin.bound import Bound
+
+if TYPE_CHECKING:
+    from twin.bound import Bound
 
 SUMMARY = "summary.json"
 CONFIDENCE = 0.95

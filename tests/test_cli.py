@@ -1,5 +1,7 @@
 import os
 import re
+import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -14,6 +16,7 @@ import runtime.experiment
 import runtime.versions
 from runtime.cli import app
 from runtime.loop import SlotResult, run_slots
+from runtime.versions import ROOMS
 from twin.testbeds import read_testbed, to_yaml
 
 COMMANDS = [["run"], ["compare"], ["families"], ["report"], ["trace", "inspect"], ["testbed", "show"]]
@@ -105,13 +108,22 @@ def test_without_a_command_families_are_compared_on_both_workloads(monkeypatch: 
 
 
 @pytest.mark.bench
-@pytest.mark.timeout(120)
-def test_the_demo_takes_less_than_a_minute_with_compilation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(Path.cwd() / "cold"))
+@pytest.mark.timeout(180)
+def test_the_demo_takes_less_than_a_minute_with_compilation() -> None:
+    cold = Path("cold")
+    for room in ROOMS:  # without what has been compiled beside the sources
+        shutil.copytree(HOUSE / room, cold / room, ignore=shutil.ignore_patterns("__pycache__"))
     began = time.monotonic()
-    subprocess.run([sys.executable, "-m", "runner"], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-c", "import runtime.cli; runtime.cli.main()"],
+        check=True,
+        capture_output=True,
+        env=os.environ | {"PYTHONPATH": str(cold.resolve())},
+    )
     seconds = time.monotonic() - began
-    print(f"\ndemo, cold: {seconds:.1f} s")
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(f"\ndemo, nothing compiled before: {seconds:.1f} s, {used.ru_utime + used.ru_stime:.1f} s of one core")
+    assert Path("runs/bristol-real-seed1").is_dir()
     assert seconds < 60
 
 

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from rich.console import Console
 
+import runtime.bounds
 import runtime.experiment
 from domain.errors import InputError
 from runtime.commands.experiments import Request, prepare
@@ -84,6 +85,15 @@ def test_the_same_settings_give_the_same_bytes(finished: Path, tmp_path: Path) -
         "summary.json",
         *(f"figures/{name}.{form}" for name in ("latency-fairness", "per-lm") for form in ("png", "svg")),
     }
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_bound_that_is_worked_out_aside_is_the_same(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime.bounds, "ASIDE_SLOTS", 0)
+    aside = run(RunFolder.named(tmp_path / "aside"), experiment())
+    assert digests(aside) == without_figures(digests(finished))
 
 
 @pytest.mark.usefixtures("no_figures")
