@@ -65,9 +65,8 @@ async def make_graph(config: RunnableConfig, runtime: ServerRuntime[Context]) ->
             async with open_run(read_context(execution.context), await _values(known), name) as run:
                 yield build_graph(run.deps, context=Context, carry=run.carry)
         elif runtime.access_context == "threads.update":  # follows the edges of the node that is edited
-            context = await _last_context(known)
+            context, planned = await _edited(known)
             cluster = await asyncio.to_thread(read_cluster, context.testbed)
-            planned = context.planner == AGENT or context.recipe.planner != NOBODY
             yield build_graph(_at_rest(cluster, planned), context=Context)
         else:
             yield build_graph(_at_rest(NOTHING, planned=False), context=Context)
@@ -97,22 +96,24 @@ async def _values(configurable: Mapping[str, Any]) -> Mapping[str, Any]:
     thread = configurable.get("thread_id")
     if thread is None:
         return {}
-    client = get_client(api_key=None)  # of this very server, without a connection
-    try:
-        state = await client.threads.get_state(str(thread), checkpoint_id=configurable.get("checkpoint_id"))
-    except NotFoundError:
-        return {}
+    async with get_client(api_key=None) as client:  # of this very server, without a connection
+        try:
+            state = await client.threads.get_state(str(thread), checkpoint_id=configurable.get("checkpoint_id"))
+        except NotFoundError:
+            return {}
     return state["values"] if isinstance(state["values"], Mapping) else {}
 
 
-async def _last_context(configurable: Mapping[str, Any]) -> Context:
-    """Context of the thread's last run; for an imported thread, the one that it was imported with."""
-    client, thread = get_client(api_key=None), str(configurable.get("thread_id"))
-    runs = await client.runs.list(thread, limit=1)
-    given: Any = cast("Any", runs[0])["kwargs"].get("context") if runs else None
-    if given is None:
-        given = ((await client.threads.get(thread))["metadata"] or {}).get("context")
-    return read_context(given)
+async def _edited(configurable: Mapping[str, Any]) -> tuple[Context, bool]:
+    """Context of the thread's last run, or the one that it was imported with; and whether somebody plans in it."""
+    thread = str(configurable.get("thread_id"))
+    async with get_client(api_key=None) as client:
+        runs = await client.runs.list(thread, limit=1)
+        imported: Any = (await client.threads.get(thread))["metadata"] or {}
+    if runs:
+        context = read_context(cast("Any", runs[0])["kwargs"].get("context"))
+        return context, context.planner == AGENT or context.recipe.planner != NOBODY
+    return read_context(imported.get("context")), bool(imported.get("planned"))
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict
 
 from domain.cluster import Cluster
 from domain.errors import InputError
+from domain.ledger import Role
 from graph.checkpoints import thread_of
 from graph.world import Made
 from memory import MemoryAway, open_memory
@@ -72,7 +73,8 @@ async def import_thread(recording: Recording, url: str = URL) -> str:
         InputError: there is no server, or it refuses.
     """
     steps = [step for slot in recording.slots for step in supersteps(slot, recording.cluster)]
-    metadata = {"run": recording.run, "context": recording.context}
+    planned = any(line["role"] == Role.PLANNER for slot in recording.slots for line in slot.decisions)
+    metadata = {"run": recording.run, "context": recording.context, "planned": planned}
     return await _create(url, supersteps=steps, metadata=metadata)
 
 
@@ -83,7 +85,8 @@ async def show_thread(run: str, url: str = URL) -> str:
         InputError: there is no server, it refuses, or it does not share them.
     """
     thread = await _create(url, thread_id=thread_of(run), if_exists="do_nothing", metadata={"run": run})
-    state = await get_client(url=url, api_key=None).threads.get_state(thread)
+    async with get_client(url=url, api_key=None) as client:
+        state = await client.threads.get_state(thread)
     if not state["values"]:
         raise InputError(
             f"The server at {url} has no checkpoints of {run}: EDGEWISE_CHECKPOINTS names others, or none."
@@ -93,7 +96,10 @@ async def show_thread(run: str, url: str = URL) -> str:
 
 async def _create(url: str, **options: Any) -> str:
     try:
-        thread = await get_client(url=url, api_key=None).threads.create(graph_id="slot", **options)
+        async with httpx.AsyncClient(trust_env=False) as http:  # the client below tries for seconds where nobody is
+            await http.get(f"{url}/ok")
+        async with get_client(url=url, api_key=None) as client:
+            thread = await client.threads.create(graph_id="slot", **options)
     except httpx.HTTPStatusError as error:
         raise InputError(f"The server at {url} refuses the thread: {error}.") from None
     except httpx.HTTPError as error:
