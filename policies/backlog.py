@@ -24,7 +24,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-PATIENCE = 0.3
+PATIENCE = 0.6
 """Share of the deadline: where even the shortest queue of an LM is longer, the LM is overloaded."""
 
 

@@ -17,12 +17,14 @@ from domain.cluster import Cluster
 from domain.constraints import TOLERANCE
 from domain.decisions import OFF, Allocation, Deployment, MacroPolicy
 from domain.telemetry import Phase, Snapshot
-from policies.rehearsal.fluid import FULL
+from policies.rehearsal.fluid import FULL, MEETING
 from policies.rehearsal.forecast import Forecast, Traffic
-from policies.rehearsal.menu import Menu, Menus, admitted_next
+from policies.rehearsal.menu import Menu, Menus, admission, admitted_next
 
 FloatArray = NDArray[np.float64]
 
+LEAST_DEMAND = 1e-3
+"""Prompts per second that are assumed of an LM with a share at least: a quiet slot turns nothing off."""
 PAYS_BACK_IN = 20
 """Slots within which a change must have paid for itself."""
 
@@ -55,7 +57,7 @@ class SteadyDeployer:
         What a choice does not serve, or not in time, counts as the deadline.
         """
         cluster, table = self._cluster, self.menus[node]
-        demand = traffic.requests.sum(axis=0) * traffic.batch / cluster.slot_s
+        demand = np.maximum(traffic.requests.sum(axis=0) * traffic.batch / cluster.slot_s, LEAST_DEMAND)
         loads = policy.probabilities[:, node] * policy.roles[node] * demand
         pods = np.maximum((policy.probabilities > 0.0).sum(axis=1), 1)
         cost = choice_costs(table, loads, traffic.batch, traffic.spread / pods, cluster.deadline_s)
@@ -94,7 +96,8 @@ class SteadyDeployer:
         """Return the deployment of this slot on the way to a choice; None where there is nothing to do.
 
         LMs that lost their share keep their pod until their queue is empty. Nothing new is asked for while a pod is
-        Pending, nor what does not fit beside what stays, and pods on GPUs come in the order of `menu.admission`.
+        Pending, nor what does not fit beside what stays. Pods on GPUs come in the order of `menu.admission`; on a node
+        with several GPUs those that sit on the wrong one are stopped first, and what they hold is waited for.
         """
         cluster, table = self._cluster, self.menus[node]
         goal, on = table.allocations(choice), is_up(snapshot, node)
@@ -107,8 +110,13 @@ class SteadyDeployer:
             if on[i] and want != now[i] and (not draining or not self._runs(node, i, now[i])):
                 then[i] = OFF
         wanted = [i for i, a in enumerate(goal) if a.vgpus]
-        running = np.array([on[i] and goal[i] == now[i] for i in range(cluster.n_lms)])
-        first = set(admitted_next(cluster, node, wanted, running))
+        first = set[int]()
+        if cluster.nodes[node].gpus > 1:
+            for i in self._misplaced(node, [i for i, a in enumerate(now) if a.vgpus], wanted):
+                then[i] = OFF
+        if cluster.nodes[node].gpus == 1 or not any(a.vgpus and b.is_off for a, b in zip(now, then, strict=True)):
+            running = np.array([on[i] and goal[i] == now[i] for i in range(cluster.n_lms)])
+            first.update(admitted_next(cluster, node, wanted, running))
         if not snapshot.has_pending(node):
             for i, want in enumerate(goal):
                 if then[i].is_off and not want.is_off and (not want.vgpus or i in first):
@@ -116,6 +124,11 @@ class SteadyDeployer:
                     if self._fits(node, trial):
                         then = trial
         return None if then == now else Deployment(node, tuple(then))
+
+    def _misplaced(self, n: int, running: list[int], wanted: list[int]) -> list[int]:
+        """Return the LMs whose pods sit on another GPU than where they should be beside those that are to come."""
+        now, then = dict(admission(self._cluster, n, running)), dict(admission(self._cluster, n, wanted))
+        return [i for i in running if i in then and now[i] != then[i]]
 
     def _runs(self, n: int, i: int, allocation: Allocation) -> bool:
         by_gpu = self._cluster.runs_on_gpu(n, i)
@@ -150,7 +163,7 @@ def choice_costs(table: Menu, loads: FloatArray, batch: FloatArray, c: FloatArra
     seconds = fixed + table.compute_s
     for _ in range(4):
         busy = np.minimum(loads * seconds, 1.0) * table.on
-        seconds = 0.5 * (seconds + fixed + table.compute_s * (1.0 + (same * busy[:, None, :]).sum(axis=2)))
+        seconds = 0.5 * (seconds + fixed + table.compute_s * (1.0 + MEETING * (same * busy[:, None, :]).sum(axis=2)))
     rho = loads * seconds
     capped = np.minimum(rho, FULL)
     late = np.where(rho > 0.0, np.maximum(0.0, 1.0 - FULL / np.maximum(rho, 1e-300)), 0.0)

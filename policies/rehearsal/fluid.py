@@ -26,6 +26,8 @@ F = TypeVar("F", bound=Callable[..., object])
 
 FULL = 0.98
 """Utilisation beyond which a pod is overloaded: traffic above it counts as lost."""
+MEETING = 0.6
+"""How often pods that share a GPU are busy at once, as a share of what independence would bring: routing avoids it."""
 ROUNDS = 4
 """Rounds of splitting the traffic and slowing the pods that share a GPU."""
 
@@ -80,7 +82,7 @@ def evaluate(
                 if gpu[g, i] >= 0:
                     for k in range(lms):
                         if k != i and gpu[g, k] == gpu[g, i]:
-                            slow += busy[g, k]
+                            slow += MEETING * busy[g, k]
                 seconds[g, i] = fixed[g, i] + compute[g, i] * slow
         for i in range(lms):
             c = spread[i] / max(pods[i], 1.0)

@@ -26,6 +26,8 @@ LONG, SHORT = 80.0, 8.0
 """Slots of memory of the two estimates."""
 SHRINK = 4.0
 """Slots of even traffic that are mixed into each origin's own."""
+FIRST_GUESS = 3.0
+"""Slots of the traffic assumed at first that are mixed in, divided by one more than the slots seen."""
 SURPRISE, SHIFT = 4.5, 0.25
 """Standard deviations, and share of the rate, by which the short memory must differ for the traffic to have changed."""
 BLIND = 0.15
@@ -197,10 +199,11 @@ class Forecast:
             even = np.repeat(self._prior[None] / nodes, nodes, axis=0)
             return Traffic(even, ones, 0.0 * ones, ones, 0.0, UNKNOWN * ones)
         seen = sums.requests.sum(axis=0)
-        mean = seen / sums.slots / nodes
-        requests = (sums.requests + SHRINK * mean) / (sums.slots + SHRINK)
         some = np.maximum(seen, 1.0)
         batch = np.maximum(sums.prompts / some, 1.0)
+        guess = FIRST_GUESS / (1.0 + sums.slots)
+        mean = (seen + guess * self._prior / batch) / (sums.slots + guess) / nodes
+        requests = (sums.requests + SHRINK * mean) / (sums.slots + SHRINK)
         dispersion = np.where(seen > 20.0, sums.deviations / some, 1.0)
         return Traffic(
             requests, batch, sums.squares / some, np.maximum(dispersion, 0.05), float(sums.slots), self._swing()
@@ -237,7 +240,7 @@ class Forecast:
 
 
 def prior_requests(cluster: Cluster) -> FloatArray:
-    """Return [I] requests per slot that are assumed before anything is known: the same for every LM that can run.
+    """Return [I] prompts per slot that are assumed before anything is known: the same for every LM that can run.
 
     As many as would use UTILISATION of the LM with the least capacity, its fastest mode on every node, and of the GPUs
     under all LMs that run on nothing else.

@@ -28,6 +28,8 @@ PATIENCE_SLOTS = 6
 """Slots between a plan and the next one, unless the epoch ends."""
 SHIFT = 0.15
 """Change of an LM's rate, as a share of it, that may be worth a new plan."""
+WIDENED = 3
+"""Placements, best first, of which variants with an LM on every GPU are rehearsed too."""
 WORTH = 0.08
 """Share of J by which a new placement must be better than what runs."""
 
@@ -157,7 +159,7 @@ class RehearsalPlanner:
         if running:
             starts.insert(0, present_groups(menus, cores, vgpus, usable))
         found = search(menus, nodes, yardstick, starts, effort.evaluations, effort.candidates, rng)
-        wider = [everywhere(menus, dict(found[0].groups), i) for i in range(cluster.n_lms)]
+        wider = [everywhere(menus, dict(top.groups), i) for top in found[:WIDENED] for i in range(cluster.n_lms)]
         found[1:1] = [yardstick.placement(groups) for groups in wider if groups is not None]
         if running:
             found.insert(1, yardstick.placement(starts[0]))

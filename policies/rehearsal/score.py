@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,10 @@ from policies.rehearsal.forecast import Traffic
 from policies.steady import SteadyDeployer
 from twin.reconstruct import reconstruct
 from twin.twin import Twin
+
+LASTING = 3
+"""How often what arrives in the second half of a future counts: it stands for the time after it, when what a change of
+placement cost at first is long past."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +105,8 @@ class Rehearsal:
             self.slots += 1
             if t + 1 >= len(future) and not twin.waiting:
                 break
-        return Records.concatenate(parts)
+        middle = (self._snapshot.slot + len(future) / 2.0) * cluster.slot_s
+        return _lasting(Records.concatenate(parts), middle)
 
     def _deploy(self, twin: Twin, snapshot: Snapshot, policy: MacroPolicy, choices: list[int]) -> bool:
         """Take the next steps; False where every node runs its choice."""
@@ -111,3 +116,9 @@ class Rehearsal:
             if deployment is not None:
                 twin.deploy(deployment)
         return bool(unsettled)
+
+
+def _lasting(records: Records, middle_s: float) -> Records:
+    """Return the records, those of requests that arrived later than the middle LASTING times."""
+    rows = np.repeat(np.arange(len(records)), np.where(records.arrival_s >= middle_s, LASTING, 1))
+    return Records(*(getattr(records, f.name)[rows] for f in fields(Records)))

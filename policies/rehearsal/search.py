@@ -107,7 +107,7 @@ def search(
         yardstick: what they are measured by.
         starts: placements to climb from; the fullest one is added.
         evaluations: placements to look at, at most.
-        keep: number of placements to return, which differ in more than the split of cores.
+        keep: number of placements to return, which differ in more than the use of cores.
         rng: shakes.
     """
     found = dict[tuple[tuple[Group, int], ...], float]()
@@ -137,13 +137,12 @@ def search(
 
 
 def _modes(menus: Menus, groups: tuple[tuple[Group, int], ...]) -> tuple[tuple[bytes, int], ...]:
-    """Return what tells placements apart beyond the split of cores: who is on CPU and who on vGPUs, how often."""
-    return tuple(
-        sorted(
-            (bytes([k]) + (menus.kinds[k].vgpus[c] * 2 + menus.kinds[k].on[c]).astype(np.uint8).tobytes(), count)
-            for (k, c), count in groups
-        )
-    )
+    """Return what tells placements apart beyond the use of cores: who is on vGPUs, and how often."""
+    on_gpu: dict[bytes, int] = {}
+    for (k, c), count in groups:
+        key = bytes([k]) + menus.kinds[k].vgpus[c].astype(np.uint8).tobytes()
+        on_gpu[key] = on_gpu.get(key, 0) + count
+    return tuple(sorted(on_gpu.items()))
 
 
 def _climb(
