@@ -158,12 +158,12 @@ def choice_costs(table: Menu, loads: FloatArray, batch: FloatArray, c: FloatArra
     """
     used = loads > 0.0
     fixed = np.where(np.isfinite(table.fixed_s), table.fixed_s, 0.0)
-    same = (table.gpu[:, :, None] == table.gpu[:, None, :]) & (table.gpu[:, :, None] >= 0)
-    same = same & ~np.eye(loads.size, dtype=np.bool_)
     seconds = fixed + table.compute_s
     for _ in range(4):
         busy = np.minimum(loads * seconds, 1.0) * table.on
-        seconds = 0.5 * (seconds + fixed + table.compute_s * (1.0 + MEETING * (same * busy[:, None, :]).sum(axis=2)))
+        seconds = 0.5 * (
+            seconds + fixed + table.compute_s * (1.0 + MEETING * (table.together * busy[:, None, :]).sum(axis=2))
+        )
     rho = loads * seconds
     capped = np.minimum(rho, FULL)
     late = np.where(rho > 0.0, np.maximum(0.0, 1.0 - FULL / np.maximum(rho, 1e-300)), 0.0)

@@ -152,15 +152,16 @@ class Forecast:
         self._short = Sums.zero(cluster.n_nodes, cluster.n_lms)
         self._slot = 0
         self._prior = prior_requests(cluster)
+        self._known: Traffic | None = None
 
     def watch(self, snapshot: Snapshot) -> None:
         """Learn from the slot that ended; a snapshot seen before changes nothing."""
         if snapshot.slot <= self._slot:
             return
-        self._slot = snapshot.slot
+        now = self.traffic()
+        self._slot, self._known = snapshot.slot, None
         requests = snapshot.arrived_requests.astype(np.float64)
         prompts = snapshot.arrived_prompts.astype(np.float64)
-        now = self.traffic()
         batch = now.batch if self._long.slots else prompts.sum(axis=0) / np.maximum(requests.sum(axis=0), 1.0)
         off, deviation = (prompts - requests * batch) ** 2, (requests - now.requests) ** 2
         for sums, memory in ((self._long, LONG), (self._short, SHORT)):
@@ -193,6 +194,11 @@ class Forecast:
 
     def traffic(self) -> Traffic:
         """Return what the next slots are expected to bring."""
+        if self._known is None:
+            self._known = self._estimate()
+        return self._known
+
+    def _estimate(self) -> Traffic:
         sums, nodes = self._long, self._cluster.n_nodes
         if not sums.slots:
             ones = np.ones(self._cluster.n_lms)
@@ -232,7 +238,7 @@ class Forecast:
 
     def load(self, data: dict[str, Any]) -> None:
         """Go on from `save`; raises KeyError where the data are of another kind."""
-        self._slot = int(data["slot"])
+        self._slot, self._known = int(data["slot"]), None
         self._long, self._short = (
             Sums(**{f.name: np.array(data[name][f.name], dtype=np.float64) for f in fields(Sums)})
             for name in ("long", "short")

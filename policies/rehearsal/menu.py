@@ -11,6 +11,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +48,13 @@ class Menu:
     def __len__(self) -> int:
         return int(self.cores.shape[0])
 
-    @property
+    @cached_property
+    def together(self) -> BoolArray:
+        """[C, I, I] True where two LMs are on one GPU."""
+        same = (self.gpu[:, :, None] == self.gpu[:, None, :]) & (self.gpu[:, :, None] >= 0)
+        return np.asarray(same & ~np.eye(self.gpu.shape[1], dtype=np.bool_))
+
+    @cached_property
     def on(self) -> BoolArray:
         """[C, I] True where the LM is on."""
         return np.asarray((self.cores > 0) | (self.vgpus > 0))

@@ -1,0 +1,216 @@
+"""How far rehearsal (RH) leaves the baselines behind, and how near it comes to what no policy can beat.
+
+With no arguments 20 seeds of 200 slots; `--fast` takes 3 seeds of 100 slots, `--part` one of families, load, error and
+time. Times are of CPU, on one core, with all code compiled before.
+
+    python -m benchmarks.rehearsal --fast --part load
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domain.cluster import Cluster
+from domain.decisions import MacroPolicy
+from domain.telemetry import EpochTelemetry, Snapshot
+from domain.workload import Arrivals
+from policies.backlog import BacklogScheduler
+from policies.families import Family, make
+from policies.rehearsal.forecast import Forecast, Traffic
+from policies.rehearsal.planner import RehearsalPlanner
+from policies.roles import DEPLOYER, PLANNER, SCHEDULER, generator
+from policies.steady import SteadyDeployer
+from runtime.loop import run_slots
+from runtime.tally import Tally
+from twin.bound import bound
+from twin.testbeds import generate_testbed, load_builtin
+from twin.twin import Twin
+from twin.workloads import load_workload
+
+BASELINES = ("RR", "RL", "AL", "RF", "LL")
+LOADS = (0.2, 0.5, 0.8, 1.0, 1.2, 1.5)
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much to run."""
+
+    seeds: int
+    slots: int
+
+
+class WrongForecast(Forecast):
+    """A forecast whose rates are off by a factor for each LM."""
+
+    def __init__(self, cluster: Cluster, factors: NDArray[np.float64]) -> None:
+        super().__init__(cluster)
+        self._factors = factors
+
+    def traffic(self) -> Traffic:
+        """Return the wrong rates; what is learned stays right, so that the error is lasting."""
+        return super().traffic().scaled(self._factors)
+
+
+def run(cluster: Cluster, family: Family, workload: str, slots: int, seed: int, load: float = 1.0) -> EpochTelemetry:
+    """Return what one run came to, its requests all ended."""
+    tally = Tally(cluster)
+    for result in run_slots(Twin(cluster), family, load_workload(workload, cluster, seed, load), slots, seed):
+        tally.add(result)
+    return tally.telemetry()
+
+
+def limits(cluster: Cluster, workload: str, slots: int, seed: int) -> tuple[float, float]:
+    """Return the least J and the least mean latency of any policy with full service where that is possible."""
+    source = load_workload(workload, cluster, seed, 1.0)
+    found = bound(cluster, Arrivals.concatenate([source.arrivals(slot) for slot in range(slots)]))
+    return found.objective_full, found.capacity_mean_s
+
+
+def interval(values: Sequence[float]) -> str:
+    """Return the median and an interval that holds it with 95 % probability, by resampling."""
+    array = np.asarray(values)
+    resampled = np.random.default_rng(0).choice(array, size=(2000, array.size))
+    low, high = np.percentile(np.median(resampled, axis=1), [2.5, 97.5])
+    return f"{np.median(array):.4g} [{low:.4g}, {high:.4g}]"
+
+
+def families(cluster: Cluster, size: Size) -> None:
+    """RH, the baselines and the bound on P1's workload and on the real traces."""
+    for workload in ("p1", "real"):
+        print(f"\n{workload}, {size.seeds} seeds, {size.slots} slots: median [95 % interval]")
+        print(f"{'':6} {'J':28} {'mean latency s':26} {'F_norm':24} least success of an LM")
+        told: dict[str, list[EpochTelemetry]] = {}
+        for code in (*BASELINES, "RH"):
+            told[code] = [run(cluster, make(code, cluster), workload, size.slots, s) for s in range(size.seeds)]
+            columns: list[Callable[[EpochTelemetry], float]] = [
+                lambda t: t.objective,
+                lambda t: t.global_mean_latency_s,
+                lambda t: t.fairness,
+                lambda t: float(np.nanmin(t.success_ratio)),
+            ]
+            print(f"{code:6} " + "  ".join(f"{interval([get(t) for t in told[code]]):26}" for get in columns))
+        least = [limits(cluster, workload, size.slots, s) for s in range(size.seeds)]
+        print(f"{'bound':6} {interval([j for j, _ in least]):26}  {interval([mean for _, mean in least]):26}")
+        ours = told["RH"]
+        best_j = [min(told[code][s].objective for code in BASELINES) for s in range(size.seeds)]
+        best_s = [min(told[code][s].global_mean_latency_s for code in BASELINES) for s in range(size.seeds)]
+        by_j = [
+            min((told[code][s] for code in BASELINES), key=lambda t: t.objective).global_mean_latency_s
+            for s in range(size.seeds)
+        ]
+        print(f"J over the best baseline's J: {interval([t.objective / j for t, j in zip(ours, best_j, strict=True)])}")
+        print(
+            "mean latency over the least of the baselines': "
+            f"{interval([t.global_mean_latency_s / s for t, s in zip(ours, best_s, strict=True)])}"
+        )
+        print(
+            "mean latency over that of the baseline with the best J: "
+            f"{interval([t.global_mean_latency_s / s for t, s in zip(ours, by_j, strict=True)])}"
+        )
+        print(f"J over the bound: {interval([t.objective / j for t, (j, _) in zip(ours, least, strict=True)])}")
+
+
+def load(cluster: Cluster, size: Size) -> None:
+    """J and fairness of RH beside the best baseline, from low load to overload."""
+    print(f"\np1 at several loads, {size.seeds} seeds, {size.slots} slots")
+    print("load   RH: J                        best baseline: J               worst ratio   RH: F_norm")
+    for factor in LOADS:
+        ours, best = list[EpochTelemetry](), list[float]()
+        for seed in range(size.seeds):
+            ours.append(run(cluster, make("RH", cluster), "p1", size.slots, seed, factor))
+            theirs = [run(cluster, make(code, cluster), "p1", size.slots, seed, factor) for code in BASELINES]
+            best.append(min(t.objective for t in theirs))
+        ratio = max(t.objective / j for t, j in zip(ours, best, strict=True))
+        print(
+            f"{factor:4}   {interval([t.objective for t in ours]):28} {interval(best):30} {ratio:8.3f}      "
+            f"{interval([t.fairness for t in ours])}"
+        )
+
+
+def error(cluster: Cluster, size: Size) -> None:
+    """What it costs when every LM's rate is forecast 30 % too high or too low, at random."""
+    print(f"\np1 with rates wrong by 30 %, {size.seeds} seeds, {size.slots} slots")
+    ratios = []
+    for seed in range(size.seeds):
+        right = run(cluster, make("RH", cluster), "p1", size.slots, seed)
+        factors = np.random.default_rng(seed).choice([0.7, 1.3], size=cluster.n_lms)
+        planner, scheduler = RehearsalPlanner(cluster), BacklogScheduler(cluster)
+        deployer = SteadyDeployer(cluster)
+        for rule in (planner, scheduler, deployer):
+            rule.forecast = WrongForecast(cluster, factors)
+        family = replace(make("RH", cluster), planner=planner, scheduler=scheduler, deployer=deployer)
+        ratios.append(run(cluster, family, "p1", size.slots, seed).objective / right.objective)
+    print(f"J over J with the right rates: {interval(ratios)}")
+
+
+def seconds(cluster: Cluster, workload: str) -> None:
+    """Time the decisions of the first slots on one cluster."""
+    start = time.process_time()
+    planner, scheduler, deployer = RehearsalPlanner(cluster), BacklogScheduler(cluster), SteadyDeployer(cluster)
+    made = time.process_time() - start
+    twin, source = Twin(cluster), load_workload(workload, cluster, 0, 1.0)
+    plans, routes, deploys = list[float](), list[float](), list[float]()
+    policy, snapshot = MacroPolicy.unrestricted(cluster), twin.observe()
+    for slot in range(6):
+        for rule in (planner, scheduler, deployer):
+            rule.watch(snapshot)
+        if slot in (0, 4):
+            policy, spent = timed(lambda s=snapshot, t=slot: planner.plan(s, [], generator(0, PLANNER, t)))  # type: ignore[misc]
+            plans.append(spent)
+        start = time.process_time()
+        twin.route(scheduler.schedule(snapshot, policy, generator(0, SCHEDULER, slot)))
+        routes.append(time.process_time() - start)
+        deploys.append(deploy_all(twin, deployer, snapshot, policy, slot))
+        twin.advance(source.arrivals(slot))
+        snapshot = twin.observe()
+    print(
+        f"{cluster.n_nodes:4} nodes: construction {made:.2f} s, first plan {plans[0]:.2f} s, "
+        f"a plan later {plans[1]:.2f} s, "
+        f"a slot's routing {1000 * max(routes[1:]):.0f} ms, its deployments {1000 * max(deploys):.0f} ms"
+    )
+
+
+def timed(work: Callable[[], MacroPolicy]) -> tuple[MacroPolicy, float]:
+    """Return what the work came to and the seconds that it took."""
+    start = time.process_time()
+    return work(), time.process_time() - start
+
+
+def deploy_all(twin: Twin, deployer: SteadyDeployer, snapshot: Snapshot, policy: MacroPolicy, slot: int) -> float:
+    """Decide all nodes' deployments and apply them; return the seconds that deciding took."""
+    start = time.process_time()
+    made = [deployer.deploy(snapshot, n, policy, generator(0, DEPLOYER, slot, n)) for n in range(twin.cluster.n_nodes)]
+    spent = time.process_time() - start
+    for deployment in made:
+        if deployment is not None:
+            twin.deploy(deployment)
+    return spent
+
+
+def main() -> None:
+    """Run the parts asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--fast", action="store_true", help="3 seeds of 100 slots")
+    parser.add_argument("--seeds", type=int)
+    parser.add_argument("--slots", type=int)
+    parser.add_argument("--part", choices=("families", "load", "error", "time"))
+    asked = parser.parse_args()
+    size = Size(asked.seeds or (3 if asked.fast else 20), asked.slots or (100 if asked.fast else 200))
+    cluster = load_builtin("bristol")
+    if asked.part in (None, "time"):
+        seconds(cluster, "p1")  # compiles
+        for each in (cluster, generate_testbed(60, 1), generate_testbed(600, 1)):
+            seconds(each, "p1")
+    for name, part in (("families", families), ("load", load), ("error", error)):
+        if asked.part in (None, name):
+            part(cluster, size)
+
+
+if __name__ == "__main__":
+    main()
