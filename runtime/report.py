@@ -124,17 +124,28 @@ def _agents(summary: Summary) -> Table:
     """Who decided where models were asked, role by role, and what that took."""
     table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
     for header in ("family", "role", "model"):
-        table.add_column(header, overflow="fold")
-    for header in ("accepted", "repaired", "reused", "fallback", "questions", "tokens", "s/question", "USD"):
-        table.add_column(header, justify="right")
+        table.add_column(header, overflow="fold", no_wrap=header == "role")
+    priced = any(role.cost_usd is not None for run in summary.results for role in run.agents.values())
+    for header in (
+        "accepted",
+        "repaired",
+        "reused",
+        "fallback",
+        "asked",
+        "tokens",
+        "s each",
+        *(["USD"] if priced else []),
+    ):
+        table.add_column(header, justify="right", no_wrap=True)
+    table.add_column("why", overflow="fold")
     for family in summary.families:
         roles = {role for run in summary.of(family) for role in run.agents}
         for role in (role for role in map(str, Role) if role in roles):
-            table.add_row(family, role, *_agent_cells([run.agents[role] for run in summary.of(family)]))
+            table.add_row(family, role, *_agent_cells([run.agents[role] for run in summary.of(family)], priced))
     return table
 
 
-def _agent_cells(runs: list[RoleFigures]) -> Iterator[str]:
+def _agent_cells(runs: list[RoleFigures], priced: bool) -> Iterator[str]:
     outcomes, reasons = Counter[str](), Counter[str]()
     for run in runs:
         outcomes.update(run.outcomes)
@@ -142,14 +153,15 @@ def _agent_cells(runs: list[RoleFigures]) -> Iterator[str]:
     questions, total = sum(run.questions for run in runs), sum(outcomes.values())
     yield ", ".join(dict.fromkeys(run.model for run in runs))
     yield from (f"{outcomes[name]:,}" for name in ("accepted", "repaired", "reused"))
-    why = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
     share = outcomes["fallback"] / total if total else 0.0
-    yield f"{outcomes['fallback']:,} ({share:.0%})" + (f"\n{why}" if why else "")
+    yield f"{outcomes['fallback']:,} ({share:.0%})"
     yield f"{questions:,}"
     yield f"{sum(run.prompt_tokens + run.completion_tokens for run in runs):,}"
     yield f"{sum(run.seconds for run in runs) / questions:.2f}" if questions else NOTHING
     costs = [run.cost_usd for run in runs if run.cost_usd is not None]
-    yield f"{sum(costs):.4f}" if len(costs) == len(runs) else NOTHING
+    if priced:
+        yield f"{sum(costs):.4f}" if len(costs) == len(runs) else NOTHING
+    yield "\n".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
 
 
 def _shadows(summary: Summary) -> Table:

@@ -40,7 +40,7 @@ def check(decision: Decision) -> None:
 
 def test_a_real_model_fills_every_role_and_its_tape_plays_the_run_again(tmp_path: Path) -> None:
     tape = tmp_path / "run.tape"
-    done = run_family(tmp_path / "run", "MA", 2, cluster=CLUSTER, tape=tape, llm="local", max_tokens=120)
+    done = run_family(tmp_path / "run", "MA", 2, cluster=CLUSTER, tape=tape, llm="local", max_tokens=160)
     assert Counter(d.role for d in done.decisions) == {
         Role.PLANNER: 1,
         Role.SCHEDULER: SLOTS,
@@ -57,7 +57,7 @@ def test_a_real_model_fills_every_role_and_its_tape_plays_the_run_again(tmp_path
         assert sum(figures.reasons.values()) == figures.outcomes.get("fallback", 0)
         print(f"\n{role}: {figures.outcomes} {figures.reasons}, {figures.seconds / figures.questions:.1f} s a question")
     assert len(tape.read_text().splitlines()) == sum(f.questions for f in done.result.agents.values())
-    again = run_family(tmp_path / "again", "MA", 2, cluster=CLUSTER, replay_tape=tape, llm="local", max_tokens=120)
+    again = run_family(tmp_path / "again", "MA", 2, cluster=CLUSTER, replay_tape=tape, llm="local", max_tokens=160)
     assert again.decisions == done.decisions
     assert again.records == done.records
     assert again.result == done.result
