@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -126,6 +127,7 @@ class RehearsalPlanner:
         policies = self.proposals(snapshot, traffic, rng)
         slots = effort.node_slots // cluster.n_nodes
         known = 1.0 if traffic.slots else 0.5  # of a guess, details tell nothing
+        policies = policies[: math.ceil(len(policies) * known)]
         horizon = int(min(effort.horizon_slots * known, max(8, slots // 8)))
         samples = int(min(effort.samples, max(1, slots // (4 * horizon))))
         policies = policies[: max(2, slots // (samples * 2 * horizon))]
