@@ -26,6 +26,9 @@ from twin.reconstruct import reconstruct
 
 MOST_SENTENCES = 20
 """Violations of a macro-policy that are spelt out; of the rest only the number is told."""
+NODE_SLOTS, FEWEST = 3000, 5
+"""Slots of a rehearsal where the model does not say, times nodes; and the fewest. Rules take most of the time, about
+half a millisecond for each node and slot (docs/tools.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +142,10 @@ def rehearse_tool(
         slots=(
             int,
             Field(
-                most,
+                min(most, max(FEWEST, NODE_SLOTS // cluster.n_nodes)),
                 ge=1,
                 le=most,
-                description=f"Slots with arrivals, {cluster.slot_s:g} s each; an epoch has {most}.",
+                description=f"Slots with arrivals, {cluster.slot_s:g} s each; an epoch has {most}. More take longer.",
             ),
         ),
     )
