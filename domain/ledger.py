@@ -52,6 +52,8 @@ class Reason(StrEnum):
     BREAKER_OPEN = "breaker_open"
     BUDGET = "budget"
     DISAPPROVED = "disapproved"
+    UNREAD = "unread"
+    """The node could not be read, so nobody was asked and it stays as it is."""
     INTERNAL = "internal"
 
 

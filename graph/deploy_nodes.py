@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import numpy as np
 from langgraph.types import Send
 
-from domain.ledger import Outcome, Role
+from domain.ledger import Outcome, Reason, Role
 from domain.telemetry import Snapshot
 from graph.deps import Deps
 from graph.gate import Draft, decide, settled_by_rule
@@ -59,12 +60,14 @@ class DeployNodes:
         known = deps.decided.get((slot, Role.DEPLOYER, name))
         if known is not None:
             return draft_of(known)
+        if np.isnan(snapshot.age_s[n]):  # whatever was decided could not be held against what the node has left
+            return Draft(decision={}, outcome=Outcome.FALLBACK, decided_by="fallback:unchanged", reason=Reason.UNREAD)
         kind = deployment_kind(deps, snapshot, n, macro)
         if filling.asker is not None:
             return await decide(kind, filling.asker(slot, name), filling.name)
         rng = generator(deps.seed, DEPLOYER, slot, n)
         decision = filling.acting.deploy(snapshot, n, deps.policy(macro), rng)
-        if decision is None:  # the node could not be read: it stays as it is
+        if decision is None:  # the rule leaves the node as it is
             return Draft(decision={}, outcome=Outcome.RULE, decided_by=f"rule:{filling.name}")
         return settled_by_rule(kind, decision, filling.name)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 
 from domain.decisions import MacroPolicy
 from domain.ledger import Decision, Outcome, Reason, Role
-from domain.telemetry import Records
+from domain.telemetry import Records, Snapshot
 from graph.deps import Filling
 from graph.state import SlotState
 from policies.families import FAMILIES, make
@@ -257,3 +257,21 @@ async def test_the_state_says_how_the_slot_went(tmp_path: Path) -> None:
     assert states[2]["outcome"]["arrived_requests"] > 0
     assert type(states[2]["decisions"][0]["outcome"]) is str  # plain data: nothing that a checkpoint has to be told of
     json.dumps(states[2])
+
+
+async def test_a_node_that_cannot_be_read_stays_as_it_is_and_nobody_is_asked(tmp_path: Path) -> None:
+    calls: list[tuple[int, str | None, int]] = []
+    async with bristol_run(tmp_path, slots=3, **agents(calls)) as run:
+        observe = run.deps.testbed.observe
+
+        async def blind() -> Snapshot:
+            snapshot = await observe()
+            age = snapshot.age_s.copy()
+            age[2] = np.nan if snapshot.slot == 1 else 0.0
+            return replace(snapshot, age_s=age)
+
+        run.deps.testbed.observe = blind  # type: ignore[method-assign]  # a world that loses sight of a node
+        await run.run()
+        (unread,) = [d for d in await run.deps.memory.decisions("test", 1, Role.DEPLOYER) if d.node == "VM4"]
+    assert (unread.outcome, unread.reason, unread.decision) == (Outcome.FALLBACK, Reason.UNREAD, {})
+    assert [(0, "VM4", 0) in calls, (1, "VM4", 0) in calls, (2, "VM4", 0) in calls] == [True, False, True]
