@@ -26,6 +26,7 @@ from graph.kinds import deployment_of
 from graph.slot import SlotGraph, build_graph
 from graph.state import SlotState
 from graph.trace import Trace
+from memory import MemoryAway
 
 Approver = Callable[[dict[str, Any]], Awaitable[bool]]
 """Shows a macro-policy to a person and waits for yes or no."""
@@ -83,14 +84,19 @@ class GraphRun:
         for slot in range(completed + 1 if self.replays else 0):
             deps.watch(await deps.testbed.observe())
             await play(deps.testbed, await deps.memory.decisions(deps.run, slot))
-        begun = await deps.memory.decisions(deps.run, completed + 1)
-        deps.decided = {(d.slot, d.role, d.node): d for d in begun}
         cluster = deps.testbed.cluster
+        try:
+            begun = await deps.memory.decisions(deps.run, completed + 1)
+            deps.last_case = next(iter(await deps.memory.cases(cluster.name, 1, run=deps.run)), None)
+        except MemoryAway:
+            if completed >= 0:
+                raise  # where a run goes on, only the ledger can say what was decided
+            begun = []
+        deps.decided = {(d.slot, d.role, d.node): d for d in begun}
         for epoch in range((completed + 1) // cluster.epoch_slots):
             start = epoch * cluster.epoch_slots
             records = await deps.memory.records(deps.run, start, start + cluster.epoch_slots - 1)
             deps.history.append(summarise(records, cluster.n_lms, cluster.deadline_s, cluster.latency_weight))
-        deps.last_case = next(iter(await deps.memory.cases(cluster.name, 1, run=deps.run)), None)
         return completed + 1
 
 

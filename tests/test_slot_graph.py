@@ -16,6 +16,7 @@ from domain.ledger import Decision, Outcome, Reason, Role
 from domain.telemetry import Records, Snapshot
 from graph.deps import Filling
 from graph.state import SlotState
+from memory import MemoryAway
 from policies.families import FAMILIES, make
 from policies.roles import DEPLOYER, SCHEDULER, generator
 from tests.agents import asker, bristol_run, good_deployment, good_plan, good_routing
@@ -275,3 +276,28 @@ async def test_a_node_that_cannot_be_read_stays_as_it_is_and_nobody_is_asked(tmp
         (unread,) = [d for d in await run.deps.memory.decisions("test", 1, Role.DEPLOYER) if d.node == "VM4"]
     assert (unread.outcome, unread.reason, unread.decision) == (Outcome.FALLBACK, Reason.UNREAD, {})
     assert [(0, "VM4", 0) in calls, (1, "VM4", 0) in calls, (2, "VM4", 0) in calls] == [True, False, True]
+
+
+class Away:
+    """A memory whose store is away: what is written waits in a journal, reads fail."""
+
+    def __getattr__(self, name: str) -> Any:
+        async def call(*args: Any, **kwargs: Any) -> None:
+            if not name.startswith("put_"):
+                raise MemoryAway("nobody there")
+
+        return call
+
+
+async def test_a_memory_that_is_away_does_not_stop_a_run(tmp_path: Path) -> None:
+    states: list[SlotState] = []
+
+    async def keep(state: SlotState) -> None:
+        states.append(state)
+
+    async with bristol_run(tmp_path, slots=51, **agents()) as run:
+        run.deps.memory = Away()  # type: ignore[assignment]  # all that a run calls, and nothing else
+        await type(run)(run.deps, run.checkpointer, 51, True, on_slot=keep).run()
+        assert run.deps.last_case is not None
+        assert run.deps.last_case.ended > 0
+    assert states[-1]["completed"] == 50
