@@ -296,7 +296,7 @@ async def test_a_memory_that_is_away_does_not_stop_a_run(tmp_path: Path) -> None
         states.append(state)
 
     async with bristol_run(tmp_path, slots=51, **agents()) as run:
-        run.deps.memory = Away()  # type: ignore[assignment]  # all that a run calls, and nothing else
+        run.deps.memory = Away()
         await type(run)(run.deps, run.checkpointer, 51, True, on_slot=keep).run()
         assert run.deps.last_case is not None
         assert run.deps.last_case.ended > 0
