@@ -148,7 +148,8 @@ class RehearsalPlanner:
         """Return the sound macro-policies worth a rehearsal, by the fluid yardstick, best first.
 
         The search climbs from what runs now, from a random plan, which gives every LM a place, and from the fullest
-        placement. Where all that it finds leaves an LM out, the random plan is what is returned.
+        placement. Second comes what the rules would do without a plan, so that none is adopted that is worse. Where
+        all that is found leaves an LM out, the random plan is what is returned.
         """
         cluster, menus, effort = self._cluster, self.menus, self._effort
         usable = ~np.isnan(snapshot.age_s)
@@ -168,4 +169,12 @@ class RehearsalPlanner:
         policies = [
             spread_out(cluster, menus, placement, cores, vgpus, snapshot.backlog_prompts, usable) for placement in found
         ]
+        policies.insert(1, open_policy(cluster, usable))
         return [policy for policy in policies if not check_macro_policy(cluster, policy)] or [anything]
+
+
+def open_policy(cluster: Cluster, usable: BoolArray) -> MacroPolicy:
+    """Return even shares and every feasible role on the nodes that can be read: what the rules do without a plan."""
+    roles = cluster.feasible & usable[:, None]
+    shares = roles.T / np.maximum(roles.T.sum(axis=1, keepdims=True), 1)
+    return MacroPolicy(shares, roles)
