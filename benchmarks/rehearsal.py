@@ -1,7 +1,7 @@
 """How far rehearsal (RH) leaves the baselines behind, and how near it comes to what no policy can beat.
 
-With no arguments 20 seeds of 200 slots; `--fast` takes 3 seeds of 100 slots, `--part` one of families, load, error and
-time. Times are of CPU, on one core, with all code compiled before.
+With no arguments 20 seeds of 200 slots; `--fast` takes 3 seeds of 100 slots, `--part` one of families, load, error,
+ideas and time. Times are of CPU, on one core, with all code compiled before.
 
     python -m benchmarks.rehearsal --fast --part load
 """
@@ -23,7 +23,7 @@ from domain.workload import Arrivals
 from policies.backlog import BacklogScheduler
 from policies.families import Family, make
 from policies.rehearsal.forecast import Forecast, Traffic
-from policies.rehearsal.planner import RehearsalPlanner
+from policies.rehearsal.planner import Effort, RehearsalPlanner
 from policies.roles import DEPLOYER, PLANNER, SCHEDULER, generator
 from policies.steady import SteadyDeployer
 from runtime.loop import run_slots
@@ -149,6 +149,47 @@ def error(cluster: Cluster, size: Size) -> None:
     print(f"J over J with the right rates: {interval(ratios)}")
 
 
+def ideas(cluster: Cluster, size: Size) -> None:
+    """What each part brings: J with one of them taken away, over J with all."""
+    print(f"\np1 with one idea less, {size.seeds} seeds, {size.slots} slots: J over J of RH")
+    variants: dict[str, tuple[float, Callable[[Family], Family]]] = {
+        "random routing in place of backlog-aware": (
+            1.0,
+            lambda f: replace(f, scheduler=make("RF", cluster).scheduler),
+        ),
+        "full activation in place of steady deployment": (
+            1.0,
+            lambda f: replace(f, planner=None, deployer=make("RF", cluster).deployer),
+        ),
+        "no planner: even shares, every role": (1.0, lambda f: replace(f, planner=None)),
+        "the yardstick's best plan, unrehearsed": (
+            1.0,
+            lambda f: replace(f, planner=RehearsalPlanner(cluster, Effort(seconds=-1.0))),
+        ),
+        "no new plan before the epoch ends": (1.0, lambda f: replace(f, planner=Patient(cluster))),
+        "overload spread evenly, load 1.5": (
+            1.5,
+            lambda f: replace(f, scheduler=BacklogScheduler(cluster, patience=1e9)),
+        ),
+    }
+    for name, (factor, changed) in variants.items():
+        ratios = []
+        for seed in range(size.seeds):
+            ours = run(cluster, make("RH", cluster), "p1", size.slots, seed, factor).objective
+            less = run(cluster, changed(make("RH", cluster)), "p1", size.slots, seed, factor).objective
+            ratios.append(less / ours)
+        print(f"{name:48} {interval(ratios)}", flush=True)
+
+
+class Patient(RehearsalPlanner):
+    """Never asks for a plan before the epoch ends."""
+
+    def watch(self, snapshot: Snapshot) -> bool:
+        """Learn only."""
+        super().watch(snapshot)
+        return False
+
+
 def seconds(cluster: Cluster, workload: str) -> None:
     """Time the decisions of the first slots on one cluster."""
     start = time.process_time()
@@ -199,7 +240,7 @@ def main() -> None:
     parser.add_argument("--fast", action="store_true", help="3 seeds of 100 slots")
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--slots", type=int)
-    parser.add_argument("--part", choices=("families", "load", "error", "time"))
+    parser.add_argument("--part", choices=("families", "load", "error", "ideas", "time"))
     asked = parser.parse_args()
     size = Size(asked.seeds or (3 if asked.fast else 20), asked.slots or (100 if asked.fast else 200))
     cluster = load_builtin("bristol")
@@ -207,7 +248,7 @@ def main() -> None:
         seconds(cluster, "p1")  # compiles
         for each in (cluster, generate_testbed(60, 1), generate_testbed(600, 1)):
             seconds(each, "p1")
-    for name, part in (("families", families), ("load", load), ("error", error)):
+    for name, part in (("families", families), ("load", load), ("error", error), ("ideas", ideas)):
         if asked.part in (None, name):
             part(cluster, size)
 
