@@ -12,12 +12,12 @@ from twin.bound.kernels import move, steepness
 from twin.bound.menu import FloatArray, IntArray
 from twin.bound.relaxation import Priced, Relaxation
 
-MOMENTUM = 0.7
+MOMENTUM = 0.85
 RELAX = 0.5
 """Share of the way to the target that a step aims at."""
 PATIENCE = 8
 """Steps without progress after which the target comes down."""
-SHRINK = 0.6
+SHRINK = 0.5
 ENOUGH = 1e-4
 """Relative distance of the target at which the search ends."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -26,12 +26,13 @@ WORK = 20_000_000
 """Requests times steps of the search for prices, after which it takes fewer steps …"""
 FEWEST_STEPS = 60
 """… but not fewer than this."""
-ROUNDS = (0.5, 0.25, 0.25)
-"""Shares of the steps between which each request's patience is set anew."""
-REACH = (0.6, 0.1, 0.03)
-"""How far above the present value each round aims first, in total solo latencies."""
+ROUNDS = ((0.5, 0.6, 2.0), (0.25, 0.1, 1.5), (0.25, 0.03, 1.25))
+"""Of the search: its share of the steps; how far above the present value it aims first, in total solo latencies; and
+the patience of a request, in terms of what it would pay at the prices of the window that it is ready in."""
+REACH = 0.1
+"""The same for a search that starts from prices found for another service."""
 PATIENCE = 1.1
-"""A request's patience in terms of what it pays."""
+"""A request's patience, in terms of what it pays."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Bound:
     _relaxation: Relaxation | None
     _prices: FloatArray
     _steps: int
+    _known: dict[tuple[int, ...], float] = field(default_factory=dict)
+    """What `at_service` has told."""
 
     @cached_property
     def solo_mean_s(self) -> float:
@@ -88,14 +91,13 @@ class Bound:
             ValueError: as `solo_at`.
         """
         service = self._checked(succeeded)
-        if self._relaxation is None or not service.any():
+        if not service.any():
             return math.nan
-        alone = self._solo_total(service)
-        if np.array_equal(service, self.max_success):
-            priced = self._relaxation.price(self._prices, service)
-        else:
-            _, priced = ascend(self._relaxation, service, self._prices, REACH[1] * alone, self._steps // 4)
-        return max(alone, priced.total_s) / float(service.sum())
+        known = self._known.get(tuple(service.tolist()))
+        if known is None:
+            known = max(self._solo_total(service), self._priced_total(service)) / float(service.sum())
+            self._known[tuple(service.tolist())] = known
+        return known
 
     def objective_at(self, succeeded: ArrayLike) -> float:
         """Return the least P1-10 of any policy that completes `succeeded` [I] requests of each LM.
@@ -108,6 +110,15 @@ class Bound:
             return 1.0 if self.arrived.any() else 0.0
         fairness = normalised_jain(service_rates(self.arrived, service))
         return objective(self.at_service(service) / self.cluster.deadline_s, fairness, self.cluster.latency_weight)
+
+    def _priced_total(self, service: IntArray) -> float:
+        relaxation = self._relaxation
+        if relaxation is None:
+            return 0.0
+        if np.array_equal(service, self.max_success):
+            return relaxation.price(self._prices, service).total_s
+        best = _best(relaxation, service, self._prices)
+        return ascend(relaxation, service, best, REACH * self._solo_total(service), self._steps // 2)[1].total_s
 
     def _solo_total(self, service: IntArray) -> float:
         return float(sum(sums[n] for sums, n in zip(self._solo_sums, service, strict=True)))
@@ -150,13 +161,22 @@ def bound(cluster: Cluster, arrivals: Arrivals, steps: int | None = None) -> Bou
         ],
         _relaxation=relaxation,
         _steps=steps,
-        _prices=_search(relaxation, service, float(alone.latency_s.sum()), steps) if relaxation else np.empty(0),
+        _prices=_search(relaxation, hopeful.lm, service, alone.latency_s, steps) if relaxation else np.empty(0),
     )
 
 
-def _search(relaxation: Relaxation, service: IntArray, alone_s: float, steps: int) -> FloatArray:
-    prices = relaxation.free()
-    for share, reach in zip(ROUNDS, REACH, strict=True):
-        prices, priced = ascend(relaxation, service, prices, reach * alone_s, round(share * steps))
-        relaxation.be_patient(PATIENCE * priced.cost_s)
+def _search(relaxation: Relaxation, lm: IntArray, service: IntArray, alone_s: FloatArray, steps: int) -> FloatArray:
+    prices, mean_s = relaxation.fluid(), (np.bincount(lm, weights=alone_s) / np.maximum(np.bincount(lm), 1))[lm]
+    for share, reach, patience in ROUNDS:
+        relaxation.be_patient(np.zeros(len(lm)))
+        paid_s = relaxation.price(prices, service, clip=False).cost_s
+        relaxation.be_patient(patience * np.maximum(paid_s, alone_s + mean_s))
+        prices = _best(relaxation, service, prices)
+        prices, priced = ascend(relaxation, service, prices, reach * float(alone_s.sum()), round(share * steps))
+    relaxation.be_patient(PATIENCE * priced.cost_s)
     return prices
+
+
+def _best(relaxation: Relaxation, service: IntArray, prices: FloatArray) -> FloatArray:
+    """Return the prices, or half of them, or nothing: what bounds best."""
+    return max((share * prices for share in (1.0, 0.5, 0.0)), key=lambda p: relaxation.price(p, service).total_s)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, vstack
 
 from domain.cluster import Cluster, Node
 from domain.constraints import TOLERANCE
@@ -69,6 +69,8 @@ class Menu:
     states: list[list[csr_array]]
     """Per class and part of the LMs, [S, R] seconds of each way that a node offers per second, one row for each set of
     pods that can be busy on its GPUs at once."""
+    nodes: IntArray
+    """Nodes of each class."""
     servers: IntArray
     """[I] pods of each LM that can work at once: one on each node that can run it."""
 
@@ -158,8 +160,17 @@ def menu(cluster: Cluster) -> Menu:
         capacity=np.array(capacity),
         scale=np.array(scale),
         states=[[_one_hot(busy, len(capacity)) for busy in of_kind] for of_kind in sets],
+        nodes=np.array([len(members) for members in classes(cluster)], dtype=np.int64),
         servers=servers,
     )
+
+
+def offers(menu: Menu) -> tuple[csr_array, csr_array, FloatArray]:
+    """All states [S, R], [C, S] which class and part of the LMs they are of, and [C] how many nodes offer them."""
+    groups = [(n, states) for n, of_kind in zip(menu.nodes.tolist(), menu.states, strict=True) for states in of_kind]
+    owner = np.repeat(np.arange(len(groups)), [states.shape[0] for _, states in groups])
+    owned = csr_array((np.ones(len(owner)), (owner, np.arange(len(owner)))), shape=(len(groups), len(owner)))
+    return vstack([states for _, states in groups]).tocsr(), owned, np.array([float(n) for n, _ in groups])
 
 
 def _units(cluster: Cluster, n: int) -> dict[str, float]:

@@ -16,6 +16,7 @@ import numpy as np
 from domain.cluster import Cluster
 from domain.workload import Arrivals
 from twin.bound.courses import courses
+from twin.bound.fluid import fluid_prices
 from twin.bound.kernels import LATE, choose, occupy
 from twin.bound.menu import BoolArray, FloatArray, IntArray, Menu
 from twin.bound.solo import Solo
@@ -29,7 +30,7 @@ a request that may be worked on in two windows pays the lower price."""
 MOST_WINDOWS = 16
 WINDOW_TAIL = 3.0
 """Length of the window after the last arrival, in solo latencies of the slowest request. After it, hardware is free."""
-HARDWARE_STEP = 0.5
+HARDWARE_STEP = 1.0
 """How far a search moves the prices of hardware when it moves those of pods by 1."""
 
 
@@ -77,7 +78,7 @@ class Relaxation:
                 (HARDWARE_STEP * self.width / np.diff(self._edges)[:, None] / self.menu.scale).ravel(),
             ]
         )
-        self.be_patient(10.0 * solo.latency_s)
+        self.be_patient(np.full(len(arrivals), np.inf))
 
     def _grid(self, cluster: Cluster) -> None:
         """Lay bins over all slots in which a request can be in progress; no bin lies in two slots."""
@@ -117,13 +118,26 @@ class Relaxation:
         """Return prices of zero."""
         return np.zeros(sum(rows * columns for rows, columns in self.sizes))
 
+    def fluid(self) -> FloatArray:
+        """Return prices of hardware at which fluid demand would meet supply, of pods 0."""
+        prices, windows = self.free(), len(self._edges) - 1
+        window = np.minimum(np.searchsorted(self._edges[1:], self._ready_s, side="right"), windows - 1)
+        prompts = np.zeros((windows, self._n_lms))
+        np.add.at(prompts, (window, self._lm), self._prompts)
+        spill_s = float(self._limit_s.mean() / self._prompts.mean())
+        self.split(prices)[2][:] = fluid_prices(self.menu, prompts, np.diff(self._edges), spill_s)
+        return prices
+
     def split(self, prices: FloatArray) -> list[FloatArray]:
         """Return views of a vector of prices: progress [I, B], pods [H, B], hardware [W, R]."""
         ends = np.cumsum([rows * columns for rows, columns in self.sizes])[:-1]
         return [part.reshape(size) for part, size in zip(np.split(prices, ends), self.sizes, strict=True)]
 
-    def price(self, prices: FloatArray, service: IntArray) -> Priced:
-        """Bound the total latency of any policy that completes `service` [I] requests of each LM."""
+    def price(self, prices: FloatArray, service: IntArray, clip: bool = True) -> Priced:
+        """Bound the total latency of any policy that completes `service` [I] requests of each LM.
+
+        Without `clip` it is no bound, but tells what requests would pay if they had all the time in the world.
+        """
         progress, held, hardware = self.split(prices)
         rate, way, window = self._rates(hardware)
         paid = np.zeros((len(self.courses.lm), self._bins + 1))
@@ -137,7 +151,7 @@ class Relaxation:
             self._ready_s,
             self._prompts,
             self._lm,
-            self._patience_s,
+            self._patience_s if clip else np.full(requests, np.inf),
             self._period,
             self.courses.first,
             self.courses.seconds,

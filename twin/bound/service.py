@@ -11,11 +11,11 @@ import math
 
 import numpy as np
 from scipy.optimize import linprog
-from scipy.sparse import block_array, coo_array, csr_array, eye_array, kron, vstack
+from scipy.sparse import block_array, coo_array, eye_array, kron
 
 from domain.cluster import Cluster
 from domain.workload import Arrivals
-from twin.bound.menu import FloatArray, IntArray, Menu, classes
+from twin.bound.menu import IntArray, Menu, offers
 
 BINS_PER_DEADLINE = 2
 MOST_BINS, MOST_COLUMNS = 40, 100_000
@@ -55,9 +55,9 @@ def _most(cluster: Cluster, menu: Menu, arrivals: Arrivals, lms: IntArray) -> in
     (lm_of, prompts, first, after), number = np.unique(table, axis=1, return_counts=True)
     kinds, periods, reach = len(number), int(after.max()), int((after - first).max())
     # Columns: how many requests of each kind are served in each bin that it touches; prompts by way and bin; seconds of
-    # each state of each class of nodes, by bin.
-    offers, offered_by, most = _states(cluster, menu)
-    served, made, spent = kinds * reach, len(mine) * periods, offers.shape[0] * periods
+    # each state by bin.
+    states, owner, nodes = offers(menu)
+    served, made, spent = kinds * reach, len(mine) * periods, states.shape[0] * periods
     bins_of = first[:, None] + np.arange(reach)
     touched = (bins_of < after[:, None]).ravel()
     limit = kron(eye_array(kinds), np.ones((1, reach)))
@@ -70,11 +70,11 @@ def _most(cluster: Cluster, menu: Menu, arrivals: Arrivals, lms: IntArray) -> in
         A_ub=block_array(
             [
                 [limit, None, None],
-                [None, kron(menu.usage[mine].T, every), -kron(offers.T, every)],
-                [None, None, kron(offered_by, every)],
+                [None, kron(menu.usage[mine].T, every), -kron(states.T, every)],
+                [None, None, kron(owner, every)],
             ]
         ).tocsr(),
-        b_ub=np.concatenate([number, np.repeat(menu.capacity * width, periods), np.repeat(most * width, periods)]),
+        b_ub=np.concatenate([number, np.repeat(menu.capacity * width, periods), np.repeat(nodes * width, periods)]),
         A_eq=block_array([[work, -kron(of_lm, every), coo_array((len(lms) * periods, spent))]]).tocsr(),
         b_eq=np.zeros(len(lms) * periods),
         bounds=np.stack(
@@ -89,13 +89,3 @@ def _most(cluster: Cluster, menu: Menu, arrivals: Arrivals, lms: IntArray) -> in
     if found.status != 0:  # no answer in time or precision: everything is allowed
         return len(offered)
     return min(len(offered), math.floor(-float(found.fun) * (1.0 + SLACK) + SLACK))
-
-
-def _states(cluster: Cluster, menu: Menu) -> tuple[csr_array, csr_array, FloatArray]:
-    """All states [S, R], which class and part they are of [C, S], and the nodes of each [C]."""
-    groups = [
-        (len(nodes), states) for nodes, of_kind in zip(classes(cluster), menu.states, strict=True) for states in of_kind
-    ]
-    owner = np.repeat(np.arange(len(groups)), [states.shape[0] for _, states in groups])
-    offered_by = csr_array((np.ones(len(owner)), (owner, np.arange(len(owner)))), shape=(len(groups), len(owner)))
-    return vstack([states for _, states in groups]).tocsr(), offered_by, np.array([float(n) for n, _ in groups])
