@@ -25,7 +25,7 @@ from domain.decisions import RoutingPlan
 from domain.telemetry import Outcome
 from domain.workload import Arrivals
 from policies.standard import catalogue
-from twin.layout import Schedule, output
+from twin.layout import Output, Schedule, output
 from twin.testbeds import generate_testbed, load_builtin
 from twin.twin import Twin
 
@@ -70,30 +70,29 @@ def measure(work: Callable[[], int]) -> tuple[float, float]:
     return statistics.median(rates), max(rates)
 
 
-def many_slots(cluster: Cluster, arrivals: Arrivals, decisions: Schedule) -> int:
+def many_slots(fresh: Twin, arrivals: Arrivals, decisions: Schedule) -> int:
     """All slots in one compiled call."""
-    twin = Twin(cluster)
+    twin = fresh.copy()
     records = twin.run(arrivals, decisions)
     if len(records) + twin.waiting != len(arrivals):
         raise AssertionError("requests were lost")
     return len(arrivals)
 
 
-def epoch_by_epoch(cluster: Cluster, arrivals: Arrivals, decisions: Schedule) -> int:
-    """One compiled call per epoch, records streamed through one buffer, as a rehearsal sums them."""
-    twin, seen, step = Twin(cluster), 0, cluster.epoch_slots
-    room = output(8 * step * cluster.n_nodes * cluster.n_lms)
+def streamed(fresh: Twin, arrivals: Arrivals, decisions: Schedule, step: int, room: Output) -> int:
+    """One compiled call per `step` slots, records streamed through one buffer, as a long run or a rehearsal does."""
+    twin, seen, slot_s = fresh.copy(), 0, fresh.cluster.slot_s
     for t in range(0, decisions.targets.shape[0], step):
-        part = arrivals.between(t * cluster.slot_s, (t + step) * cluster.slot_s)
+        part = arrivals.between(t * slot_s, (t + step) * slot_s)
         seen += len(twin.run(part, Schedule(*(array[t : t + step] for array in decisions)), room))
     if seen + twin.waiting != len(arrivals):
         raise AssertionError("requests were lost")
     return len(arrivals)
 
 
-def slot_by_slot(cluster: Cluster, parts: list[Arrivals], decisions: Schedule) -> int:
+def slot_by_slot(fresh: Twin, parts: list[Arrivals], decisions: Schedule) -> int:
     """One compiled call per slot, routed from Python, as a policy in the loop would."""
-    twin = Twin(cluster)
+    twin = fresh.copy()
     for t, arrivals in enumerate(parts):
         twin.route(RoutingPlan(decisions.targets[t]))
         twin.run(arrivals, Schedule(*(array[t : t + 1] for array in decisions)))
@@ -118,10 +117,13 @@ def compare(name: str, cluster: Cluster, slots: int, simpy_slots: int) -> None:
     print(f"\n{name}: {len(arrivals):,} requests in {slots:,} slots; {good:.0%} succeed, {cut:.1%} were interrupted")
     seconds = np.array([[best_seconds(cluster, n, i) for i in range(cluster.n_lms)] for n in range(cluster.n_nodes)])
     simpy_work = arrivals.between(0, simpy_slots * cluster.slot_s)
+    fresh = Twin(cluster)
+    step = max(1, 1200 // (cluster.n_nodes * cluster.n_lms))  # slots of about a thousand requests
+    room = output(int(1.5 * max(map(len, parts)) * step) + 40 * max(map(len, parts)))
     rows = [
-        ("twin, one call per epoch, streamed", measure(lambda: epoch_by_epoch(cluster, arrivals, decisions))),
-        ("twin, all slots in one call", measure(lambda: many_slots(cluster, arrivals, decisions))),
-        ("twin, one call per slot", measure(lambda: slot_by_slot(cluster, parts, decisions))),
+        ("twin, many slots a call, streamed", measure(lambda: streamed(fresh, arrivals, decisions, step, room))),
+        ("twin, all slots in one call", measure(lambda: many_slots(fresh, arrivals, decisions))),
+        ("twin, one call per slot", measure(lambda: slot_by_slot(fresh, parts, decisions))),
         (
             "SimPy, always-on servers",
             measure(lambda: len(finish_times(cluster, simpy_work, decisions.targets, seconds))),
