@@ -95,6 +95,10 @@ class RehearsalPlanner:
         self._random = RandomPlanner(cluster)
         self._planned: Planned | None = None
         self.forecast = Forecast(cluster)
+        self.rehearsed: list[Candidate] = []
+        """Candidates of the last plan, best first; the first was adopted."""
+        self.stage: Rehearsal | None = None
+        """On which they were rehearsed: other plans can be compared with them there, on the same futures."""
         self.scheduler, self.deployer = BacklogScheduler(cluster), SteadyDeployer(cluster, self.menus)
 
     def watch(self, snapshot: Snapshot) -> bool:
@@ -119,7 +123,8 @@ class RehearsalPlanner:
         """Return the macro-policy with the best rehearsals."""
         traffic = self.forecast.traffic()
         self._planned = Planned(snapshot.slot, traffic, ~np.isnan(snapshot.age_s))
-        return self.candidates(snapshot, traffic, rng)[0].policy
+        self.rehearsed = self.candidates(snapshot, traffic, rng)
+        return self.rehearsed[0].policy
 
     def candidates(self, snapshot: Snapshot, traffic: Traffic, rng: np.random.Generator) -> list[Candidate]:
         """Return rehearsed macro-policies, best first; what runs now is among them where anything does."""
@@ -132,6 +137,7 @@ class RehearsalPlanner:
         samples = int(min(effort.samples, max(1, slots // (4 * horizon))))
         policies = policies[: max(2, slots // (samples * 2 * horizon))]
         rehearsal = Rehearsal(cluster, self.scheduler, self.deployer, snapshot, traffic, horizon, samples, rng)
+        self.stage = rehearsal
         done = list[Candidate]()
         for policy in policies:
             if done and self._clock() - began > effort.seconds:

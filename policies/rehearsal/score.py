@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
 from domain.cluster import Cluster
-from domain.decisions import MacroPolicy
+from domain.decisions import Deployment, MacroPolicy, RoutingPlan
 from domain.objective import summarise
 from domain.telemetry import Records, Snapshot
 from domain.workload import Arrivals
@@ -42,6 +43,15 @@ class Prediction:
     """J of each future: futures are the same for all candidates, so candidates are compared future by future."""
 
 
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What somebody else decided for the first slot of a rehearsal; what is None is left to the rules."""
+
+    routes: RoutingPlan | None = None
+    deployments: Sequence[Deployment] | None = None
+    """One per node at most; nodes without one stay as they are."""
+
+
 class Rehearsal:
     """Futures from one present, and a stage on which candidates play them."""
 
@@ -49,34 +59,37 @@ class Rehearsal:
         self,
         cluster: Cluster,
         scheduler: BacklogScheduler,
-        deployer: SteadyDeployer,
+        deployer: SteadyDeployer | None,
         snapshot: Snapshot,
         traffic: Traffic,
         horizon_slots: int,
         samples: int,
         rng: np.random.Generator,
+        lasting: int = LASTING,
     ) -> None:
         """Draw the futures.
 
         Args:
             cluster: the cluster.
             scheduler: rule that routes in the rehearsal.
-            deployer: rule that deploys in the rehearsal.
+            deployer: rule that deploys in the rehearsal; None: every node stays as it is.
             snapshot: the present.
             traffic: what is expected to come.
             horizon_slots: slots with arrivals; then the rehearsal goes on until all of them have ended.
             samples: number of futures.
             rng: draws the futures, the same for every candidate.
+            lasting: how often what arrives in the second half of a future counts.
         """
         self._cluster, self._scheduler, self._deployer = cluster, scheduler, deployer
         self._snapshot, self._traffic = snapshot, traffic
         self._start = reconstruct(cluster, snapshot, scheduler.gpus.speeds(snapshot.cores, snapshot.vgpus)[2])
+        self.horizon_slots, self._lasting = horizon_slots, lasting
         self._futures = traffic.futures(samples, snapshot.slot, horizon_slots, cluster.slot_s, rng)
         self.slots = 0
 
-    def predict(self, policy: MacroPolicy) -> Prediction:
-        """Play every future under a macro-policy."""
-        played = [self._play(policy, future) for future in self._futures]
+    def predict(self, policy: MacroPolicy, opening: Opening | None = None) -> Prediction:
+        """Play every future under a macro-policy, with an opening where one is given."""
+        played = [self._play(policy, future, opening or Opening()) for future in self._futures]
         cluster = self._cluster
         told = [summarise(r, cluster.n_lms, cluster.deadline_s, cluster.latency_weight) for r in played]
         values = [t.objective for t in told]
@@ -90,26 +103,41 @@ class Rehearsal:
             objectives=tuple(values),
         )
 
-    def _play(self, policy: MacroPolicy, future: list[Arrivals]) -> Records:
+    def _play(self, policy: MacroPolicy, future: list[Arrivals], opening: Opening) -> Records:
         twin, cluster, parts = self._start.copy(), self._cluster, list[Records]()
         last = len(future) + math.ceil(cluster.deadline_s / cluster.slot_s)
-        choices = [self._deployer.choose(self._snapshot, n, policy, self._traffic) for n in range(cluster.n_nodes)]
-        settled = False
+        choices = self._choices(self._snapshot, policy) if opening.deployments is None else None
+        settled = self._deployer is None
         for t in range(last + 1):
             if t < len(future) or not settled:
                 snapshot = twin.observe() if t else self._snapshot
                 if t < len(future):
-                    twin.route(self._scheduler.route(snapshot, policy, self._traffic))
-                settled = settled or not self._deploy(twin, snapshot, policy, choices)
+                    routes = opening.routes if t == 0 else None
+                    twin.route(routes or self._scheduler.route(snapshot, policy, self._traffic))
+                if t == 0 and opening.deployments is not None:
+                    for deployment in opening.deployments:
+                        twin.deploy(deployment)
+                elif not settled:
+                    choices = choices or self._choices(snapshot, policy)
+                    settled = not self._deploy(twin, snapshot, policy, choices)
             parts.append(twin.advance(future[t] if t < len(future) else Arrivals.empty()))
             self.slots += 1
             if t + 1 >= len(future) and not twin.waiting:
                 break
-        middle = (self._snapshot.slot + len(future) / 2.0) * cluster.slot_s
-        return _lasting(Records.concatenate(parts), middle)
+        records = Records.concatenate(parts)
+        often = weights(records.arrival_s, self._snapshot.slot, len(future), cluster.slot_s, self._lasting)
+        rows = np.repeat(np.arange(len(records)), often)
+        return Records(*(getattr(records, f.name)[rows] for f in fields(Records)))
+
+    def _choices(self, snapshot: Snapshot, policy: MacroPolicy) -> list[int]:
+        """What every node should run."""
+        deployer, nodes = self._deployer, range(self._cluster.n_nodes)
+        return [] if deployer is None else [deployer.choose(snapshot, n, policy, self._traffic) for n in nodes]
 
     def _deploy(self, twin: Twin, snapshot: Snapshot, policy: MacroPolicy, choices: list[int]) -> bool:
         """Take the next steps; False where every node runs its choice."""
+        if self._deployer is None:
+            return False
         unsettled = self._deployer.unsettled(snapshot, choices)
         for n in unsettled:
             deployment = self._deployer.step(snapshot, n, policy, choices[n])
@@ -118,7 +146,8 @@ class Rehearsal:
         return bool(unsettled)
 
 
-def _lasting(records: Records, middle_s: float) -> Records:
-    """Return the records, those of requests that arrived later than the middle LASTING times."""
-    rows = np.repeat(np.arange(len(records)), np.where(records.arrival_s >= middle_s, LASTING, 1))
-    return Records(*(getattr(records, f.name)[rows] for f in fields(Records)))
+def weights(
+    arrival_s: NDArray[np.float64], first: int, slots: int, slot_s: float, lasting: int = LASTING
+) -> NDArray[np.int64]:
+    """Return how often each request counts: `lasting` times after the middle of the `slots` slots from `first` on."""
+    return np.where(arrival_s >= (first + slots / 2.0) * slot_s, lasting, 1)
