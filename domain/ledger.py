@@ -33,6 +33,8 @@ class Outcome(StrEnum):
     """No answer of the agent passed; the configured fallback decided. `reason` says why."""
     RULE = "rule"
     """The role is filled by a rule; no model was asked."""
+    OVERRULED = "overruled"
+    """An agent's answer passed, but rehearsal predicted it to be worse than the incumbent, which was taken instead."""
     REUSED = "reused"
     """The last plan was kept because telemetry had not moved."""
 
@@ -94,7 +96,7 @@ class Decision:
     node: str | None
     """Node name for a deployment, else None."""
     decided_by: str
-    """'agent:MODEL', 'rule:NAME' or 'fallback:NAME'."""
+    """'agent:MODEL', 'rule:NAME', 'fallback:NAME' or 'rehearsal:NAME'."""
     outcome: Outcome
     decision: dict[str, Any]
     """The decision in its form with names, as it was applied."""
@@ -102,6 +104,8 @@ class Decision:
     attempts: tuple[Attempt, ...] = ()
     normalised: bool = False
     """True where shares were scaled to sum to one, within the tolerance of the gate."""
+    rehearsal: dict[str, Any] | None = None
+    """What was predicted of it and of what it was compared with (docs/agents.md); None where nothing was rehearsed."""
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> dict[str, Any]:

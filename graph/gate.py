@@ -53,6 +53,8 @@ class Draft:
     decided_by: str = ""
     reason: Reason | None = None
     normalised: bool = False
+    rehearsal: dict[str, Any] | None = None
+    """What was predicted, once it has been rehearsed."""
 
     @property
     def settled(self) -> bool:
@@ -78,6 +80,7 @@ class Draft:
             decided_by=data["decided_by"],
             reason=None if data["reason"] is None else Reason(data["reason"]),
             normalised=data["normalised"],
+            rehearsal=data.get("rehearsal"),
         )
 
     def kept(self, in_force: dict[str, Any]) -> Draft:
@@ -99,6 +102,7 @@ class Draft:
             reason=self.reason,
             attempts=self.attempts,
             normalised=self.normalised,
+            rehearsal=self.rehearsal,
         )
 
 

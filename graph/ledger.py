@@ -82,6 +82,7 @@ def draft_of(entry: Decision) -> Draft:
         decided_by=entry.decided_by,
         reason=entry.reason,
         normalised=entry.normalised,
+        rehearsal=entry.rehearsal,
     )
 
 

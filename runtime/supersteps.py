@@ -88,7 +88,7 @@ def staged(line: Mapping[str, Any], last: Mapping[str, Any] | None = None) -> li
     for k in range(len(attempts)):
         asked = [*attempts[:k], {**attempts[k], "violations": []}]
         stages.append(("propose" if k == 0 else "repair", _draft(asked)))
-        passed = k == len(attempts) - 1 and outcome in (Outcome.ACCEPTED, Outcome.REPAIRED)
+        passed = k == len(attempts) - 1 and outcome in (Outcome.ACCEPTED, Outcome.REPAIRED, Outcome.OVERRULED)
         stages.append(("check", final if passed else _draft(attempts[: k + 1])))
     return stages if outcome is not Outcome.FALLBACK else [*stages, ("fallback", final)]
 
@@ -103,6 +103,7 @@ def _draft(attempts: list[dict[str, Any]], line: Mapping[str, Any] | None = None
         "decided_by": known.get("decided_by", ""),
         "reason": known.get("reason"),
         "normalised": known.get("normalised", False),
+        "rehearsal": known.get("rehearsal"),
     }
 
 

@@ -1,0 +1,217 @@
+"""Predictions beside what came out: every rehearsed plan that is adopted is held against the requests it was made for.
+
+A prediction is of the requests that wait when the plan is made or arrive within its horizon, each to its end.
+`Foresight` follows exactly these through the run and weighs them as the rehearsal did. A plan that is replaced before
+its horizon is over answers for what arrived until then. What was missed corrects the latencies that are predicted next.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domain.cluster import Cluster
+from domain.objective import normalised_jain, objective, service_rates
+from domain.telemetry import Records, Snapshot
+from policies.rehearsal.score import LASTING, Prediction, weights
+
+GAIN = 0.3
+"""How far one comparison moves the correction, in logarithms."""
+MOST = 2.0
+"""The correction is at most this factor, and at least one over it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a plan was predicted to come to, or came to."""
+
+    objective: float
+    """J of P1-10."""
+    mean_latency_s: float | None
+    """Success only; None where nothing succeeded."""
+    fairness: float
+    """F_norm of P1-8."""
+
+    @classmethod
+    def of(cls, predicted: Prediction) -> Figures:
+        """Take them from a rehearsal."""
+        latency = predicted.mean_latency_s
+        return cls(predicted.objective, None if math.isnan(latency) else latency, predicted.fairness)
+
+    def corrected(self, factor: float, cluster: Cluster) -> Figures:
+        """Return them with the latency multiplied, and J with it."""
+        if self.mean_latency_s is None:
+            return self
+        more = (factor - 1.0) * self.mean_latency_s
+        return replace(
+            self,
+            objective=self.objective + cluster.latency_weight * more / cluster.deadline_s,
+            mean_latency_s=self.mean_latency_s + more,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One plan's prediction and what came out."""
+
+    slot: int
+    """In which the plan was made."""
+    slots: int
+    """Whose requests count."""
+    requests: int
+    predicted: Figures
+    came_out: Figures
+    assumed: bool
+    """True where the traffic was assumed: no slot had been seen yet. Such a prediction is listed and never counted."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+@dataclass(slots=True)
+class Totals:
+    """Sums over comparisons. Latency counts where both sides have one."""
+
+    plans: int = 0
+    predicted_objective: float = 0.0
+    objective: float = 0.0
+    objective_error: float = 0.0
+    """Sum of absolute differences, here and below."""
+    predicted_fairness: float = 0.0
+    fairness: float = 0.0
+    fairness_error: float = 0.0
+    latencies: int = 0
+    predicted_latency_s: float = 0.0
+    latency_s: float = 0.0
+    latency_error_s: float = 0.0
+    correction: float = 0.0
+    """Logarithm of the factor for the next predicted latency."""
+
+    def add(self, done: Comparison) -> None:
+        """Count a comparison, and learn from it."""
+        if done.assumed:
+            return
+        said, was = done.predicted, done.came_out
+        self.plans += 1
+        self.predicted_objective += said.objective
+        self.objective += was.objective
+        self.objective_error += abs(was.objective - said.objective)
+        self.predicted_fairness += said.fairness
+        self.fairness += was.fairness
+        self.fairness_error += abs(was.fairness - said.fairness)
+        if said.mean_latency_s and was.mean_latency_s:
+            self.latencies += 1
+            self.predicted_latency_s += said.mean_latency_s
+            self.latency_s += was.mean_latency_s
+            self.latency_error_s += abs(was.mean_latency_s - said.mean_latency_s)
+            bound = math.log(MOST)
+            missed = math.log(was.mean_latency_s / said.mean_latency_s)
+            self.correction += GAIN * (min(max(missed, -bound), bound) - self.correction)
+
+    @property
+    def factor(self) -> float:
+        """By which to multiply a predicted latency."""
+        return math.exp(self.correction)
+
+
+@dataclass(slots=True)
+class Window:
+    """A plan's requests, as far as they have ended; counts and sums are weighed as in the rehearsal."""
+
+    slot: int
+    slots: int
+    """The horizon, by which requests are weighed."""
+    end: int
+    """First slot whose arrivals no longer count."""
+    predicted: Figures
+    assumed: bool
+    waiting: int
+    """Requests that have not ended."""
+    arrived: int = 0
+    """Since the plan was made."""
+    requests: int = 0
+    ended: list[int] = field(default_factory=list)
+    """[I]"""
+    succeeded: list[int] = field(default_factory=list)
+    """[I]"""
+    latency_s: float = 0.0
+    """Sum over those that succeeded."""
+
+    def add(self, records: Records, cluster: Cluster) -> None:
+        """Count the requests that ended in a slot."""
+        mine = records.arrival_s < self.end * cluster.slot_s
+        if not mine.any():
+            return
+        lm, success, latency = records.lm[mine], records.success[mine], records.latency_s[mine]
+        often = weights(records.arrival_s[mine], self.slot, self.slots, cluster.slot_s, LASTING)
+        self.ended = _add(self.ended, np.bincount(lm, often, cluster.n_lms))
+        self.succeeded = _add(self.succeeded, np.bincount(lm[success], often[success], cluster.n_lms))
+        self.latency_s += float((latency * often)[success].sum())
+        self.requests += int(lm.size)
+        self.waiting -= int(lm.size)
+
+    def closed(self, cluster: Cluster) -> Comparison:
+        """Compare."""
+        good = sum(self.succeeded)
+        mean = self.latency_s / good if good else None
+        fair = normalised_jain(service_rates(np.array(self.ended), np.array(self.succeeded)))
+        value = objective(1.0 if mean is None else mean / cluster.deadline_s, fair, cluster.latency_weight)
+        came_out = Figures(value, mean, fair)
+        return Comparison(
+            self.slot, min(self.slots, self.end - self.slot), self.requests, self.predicted, came_out, self.assumed
+        )
+
+
+class Foresight:
+    """The predictions of one run: open, compared, and what they have taught."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._open: list[Window] = []
+        self.totals = Totals()
+
+    def expect(self, snapshot: Snapshot, predicted: Figures, horizon_slots: int, assumed: bool) -> None:
+        """Begin to follow the plan that is adopted in `snapshot.slot`; the one before answers for its time alone."""
+        slot = snapshot.slot
+        for window in self._open:
+            window.end = min(window.end, slot)
+        waiting = int(snapshot.backlog_requests.sum())
+        self._open = [window for window in self._open if window.slot < slot]  # adopted again after a kill
+        self._open.append(Window(slot, horizon_slots, slot + horizon_slots, predicted, assumed, waiting))
+
+    def passed(self, records: Records, after: Snapshot) -> list[Comparison]:
+        """Take in a slot: what ended in it, and the snapshot when it was over. Return what can be compared now."""
+        if not self._open:
+            return []
+        last = math.ceil(self._cluster.deadline_s / self._cluster.slot_s) + 1  # slots in which every request has ended
+        done, left = list[Comparison](), list[Window]()
+        for window in self._open:
+            if after.slot <= window.end:
+                arrived = int(after.arrived_requests.sum())
+                window.arrived, window.waiting = window.arrived + arrived, window.waiting + arrived
+            window.add(records, self._cluster)
+            if after.slot < window.end or (window.waiting > 0 and after.slot < window.end + last):
+                left.append(window)
+            elif window.arrived and window.requests:
+                done.append(window.closed(self._cluster))
+                self.totals.add(done[-1])
+        self._open = left
+        return done
+
+    def save(self) -> dict[str, Any]:
+        """Return the state as plain data."""
+        return {"totals": asdict(self.totals), "open": [asdict(window) for window in self._open]}
+
+    def load(self, data: dict[str, Any]) -> None:
+        """Go on from `save`; raises KeyError or TypeError where the data are of another kind."""
+        self.totals = Totals(**data["totals"])
+        self._open = [Window(**{**window, "predicted": Figures(**window["predicted"])}) for window in data["open"]]
+
+
+def _add(old: list[int], new: NDArray[Any]) -> list[int]:
+    return [a + int(b) for a, b in zip(old or [0] * new.size, new.tolist(), strict=True)]
