@@ -32,8 +32,8 @@ class Guarded(TyperGroup):
         except InputError as error:
             typer.echo(f"edgewise: {error}", err=True)
             raise typer.Exit(BAD_INPUT) from None
-        except KeyboardInterrupt:
-            typer.echo("edgewise: interrupted; the same command goes on where it stopped.", err=True)
+        except KeyboardInterrupt as error:
+            typer.echo(f"edgewise: interrupted; {error}" if str(error) else "edgewise: interrupted.", err=True)
             raise typer.Exit(INTERRUPTED) from None
         except OSError as error:
             if error.errno == errno.EPIPE:
@@ -351,6 +351,93 @@ def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a 
     from runtime.commands.looks import show_report
 
     show_report(run)
+
+
+@app.command()
+def whatif(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    family: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--family",
+            "-f",
+            metavar="CODE[,CODE…]",
+            help="Rules that decide in place of those of the run; may be repeated.",
+            show_default="those of the run",
+        ),
+    ] = None,
+    testbed: Annotated[
+        str | None,
+        typer.Option(
+            "--testbed",
+            "-t",
+            metavar="NAME|FILE",
+            help="Another testbed, with the same LMs.",
+            show_default="that of the run",
+        ),
+    ] = None,
+    add_node: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--add-node",
+            metavar="[NAME=]NODE",
+            help="One more node like NODE, at its site; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    remove_node: Annotated[
+        list[str] | None,
+        typer.Option("--remove-node", metavar="NODE", help="Without this node; may be repeated.", show_default=False),
+    ] = None,
+    split: Annotated[
+        int | None,
+        typer.Option("--split", metavar="N", help="N vGPUs per GPU, on every node with GPUs.", show_default=False),
+    ] = None,
+    recorded: Annotated[
+        str | None,
+        typer.Option(
+            "--recorded",
+            metavar="CODE",
+            help="Family of the run to compare with, where it has several.",
+            show_default="the one with the least J",
+        ),
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            "--memory",
+            metavar="URI|FILE",
+            help="Where the run kept its decisions; also from MONGODB_URI.",
+            show_default="memory.sqlite in the run folder",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FOLDER",
+            help="Keep numbers, records and a figure here; must not exist yet.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Play the requests of a run again, under other rules or on another testbed, and say how sure the difference is.
+
+    The requests come from the run's records, whoever decided and wherever it took place. First the run itself is
+    played again in the twin, as it was decided, to see how far the twin is off.
+
+    Example: **edgewise whatif runs/bristol-p1-RL-seed1 --family RH**
+
+    Example: **edgewise whatif runs/bristol-p1-RH-seed1 --add-node VM4 --out runs/one-more-gpu**
+
+    Example: **edgewise whatif runs/five-seeds --recorded RF --split 3 --remove-node VM3**
+    """
+    from runtime.commands.whatif import Question, what_if
+    from runtime.whatif.edits import Edits
+
+    edits = Edits(testbed, tuple(add_node or ()), tuple(remove_node or ()), split)
+    what_if(Question(run, tuple(family or ()), recorded, edits, memory, out))
 
 
 @trace_app.command("inspect")

@@ -7,7 +7,8 @@ Families keep their colour and marker in every figure. Colours are those of Okab
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import matplotlib as mpl
@@ -44,25 +45,31 @@ DIRECTIONS = ((1, 0), (0, 1), (0, -1), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -
 
 def draw(summary: Summary, folder: Path) -> list[Path]:
     """Draw both figures into `folder`, which must exist; return the four files."""
-    files = []
-    for name, figure in (("latency-fairness", latency_and_fairness), ("per-lm", per_lm)):
-        with mpl.rc_context(
-            {
-                "svg.hashsalt": "edgewise",
-                "svg.fonttype": "path",
-                "font.family": "DejaVu Sans",
-                "font.size": 10.0,
-                "axes.spines.top": False,
-                "axes.spines.right": False,
-                "hatch.linewidth": 0.6,
-                "axes.axisbelow": True,
-            }
-        ):
-            drawn = figure(summary)
-            drawn.savefig(folder / f"{name}.png", dpi=150, metadata={"Software": None})
-            drawn.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
-        files += [folder / f"{name}.png", folder / f"{name}.svg"]
-    return files
+    return [
+        file
+        for name, figure in (("latency-fairness", latency_and_fairness), ("per-lm", per_lm))
+        for file in save(folder, name, partial(figure, summary))
+    ]
+
+
+def save(folder: Path, name: str, figure: Callable[[], Figure]) -> list[Path]:
+    """Draw a figure in the house's style; write it as PNG and SVG and return the two files."""
+    with mpl.rc_context(
+        {
+            "svg.hashsalt": "edgewise",
+            "svg.fonttype": "path",
+            "font.family": "DejaVu Sans",
+            "font.size": 10.0,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "hatch.linewidth": 0.6,
+            "axes.axisbelow": True,
+        }
+    ):
+        drawn = figure()
+        drawn.savefig(folder / f"{name}.png", dpi=150, metadata={"Software": None})
+        drawn.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
+    return [folder / f"{name}.png", folder / f"{name}.svg"]
 
 
 def _settle(figure: Figure) -> None:

@@ -20,6 +20,7 @@ from policies.families import FAMILIES
 from runtime.agent_request import AgentRequest
 from runtime.experiment import Experiment
 from runtime.families import family_code
+from runtime.interrupts import goes_on
 from runtime.loop import drain_slots
 from runtime.progress import RunProgress
 from runtime.report import output_console, report
@@ -82,9 +83,9 @@ def demo() -> None:
     console.print(
         "Next: who these families are, the best of them beside plans that were rehearsed in the twin, and the first "
         "table again\n"
-        f"  {_command()} families\n"
-        f"  {_command()} compare --family RF,RH --epochs 4\n"
-        f"  {_command()} report {first}",
+        f"  {command_name()} families\n"
+        f"  {command_name()} compare --family RF,RH --epochs 4\n"
+        f"  {command_name()} report {first}",
         soft_wrap=True,
     )
 
@@ -100,7 +101,7 @@ def execute(request: Request, console: Console | None = None, explain: bool = Tr
     if experiment.by_graph is not None:
         for line in experiment.by_graph.opening_lines(experiment.settings.families):
             console.print(line, soft_wrap=True, markup=False)
-    with _folder(request, experiment.settings) as folder:
+    with goes_on(), _folder(request, experiment.settings) as folder:
         errors, settings = Console(stderr=True), experiment.settings
         with RunProgress(errors, f"{settings.testbed}, {settings.workload}", experiment.total_slots) as progress:
             summary = experiment.run(folder, progress)
@@ -210,7 +211,7 @@ def _folder(request: Request, settings: Settings) -> RunFolder:
     return RunFolder.numbered(RUNS, f"{settings.testbed}-{settings.workload}{families}-{seeds}".replace(" ", "_"))
 
 
-def _command() -> str:
+def command_name() -> str:
     """How the user can type `edgewise` here."""
     if Path(sys.argv[0]).name == "edgewise":
         return "edgewise" if sys.argv[0] == "edgewise" else _short(Path(sys.argv[0]))
