@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from langgraph.types import Send
 
+from domain.decisions import RoutingPlan
 from domain.ledger import Outcome, Reason, Role
 from domain.telemetry import Snapshot
 from graph.deps import Deps
 from graph.gate import Draft, decide, settled_by_rule
 from graph.kinds import deployment_kind, deployment_of
 from graph.ledger import Ledger, draft_of
+from graph.rehearse_drafts import rehearse_deployments
 from graph.state import DeployerTask, SlotState, SlotUpdate
 from policies.roles import DEPLOYER, generator
 
@@ -41,6 +43,9 @@ class DeployNodes:
         """Decide for the nodes of the task; a node whose agent fails costs the others nothing."""
         snapshot = await self._deps.snapshot(state["slot"])
         drafts = await asyncio.gather(*(self._deploy(snapshot, n, state["macro_policy"]) for n in state["nodes"]))
+        if self._deps.slot_rehearsal is not None and self._deps.deployer.asker is not None:
+            pairs = zip(state["nodes"], drafts, strict=True)
+            return {"proposals": [{"node": n, "draft": draft.to_json()} for n, draft in pairs]}
         names = [self._deps.testbed.cluster.nodes[n].name for n in state["nodes"]]
         entries = [
             draft.entry(self._deps.run, snapshot.slot, Role.DEPLOYER, name)
@@ -73,9 +78,29 @@ class DeployNodes:
 
     async def act(self, state: SlotState) -> SlotUpdate:
         """Hand the checked deployments to the testbed; a node without one stays as it is."""
-        cluster = self._deps.testbed.cluster
-        for entry in state["deployments"]:
+        cluster, rehearsed = self._deps.testbed.cluster, await self._rehearsed(state)
+        for entry in [*state["deployments"], *(rehearsed.get("deployments") or [])]:
             if entry["allocations"]:
                 await self._deps.testbed.deploy(deployment_of(cluster, entry["node"], entry["allocations"]))
         # A large cluster's would make each checkpoint long to write and to read; the ledger has them.
-        return {} if self._deps.detailed else {"deployments": None}
+        return rehearsed if self._deps.detailed else {**rehearsed, "deployments": None}
+
+    async def _rehearsed(self, state: SlotState) -> SlotUpdate:
+        """Rehearse what agents proposed, all nodes together, and write what is decided into the ledger."""
+        deps, proposals = self._deps, state.get("proposals")
+        if deps.slot_rehearsal is None or not proposals:
+            return {}
+        cluster, slot, macro = deps.testbed.cluster, state["slot"], state.get("macro_policy")
+        snapshot = await deps.snapshot(slot)
+        drafts = {entry["node"]: Draft.from_json(entry["draft"]) for entry in proposals}
+        kinds = {n: deployment_kind(deps, snapshot, n, macro) for n in drafts}
+        routes = RoutingPlan.from_json(cluster, state["routing"]) if deps.routed is None else deps.routed
+        drafts = await rehearse_deployments(deps.slot_rehearsal, kinds, drafts, snapshot, deps.policy(macro), routes)
+        entries = {
+            n: draft.entry(deps.run, slot, Role.DEPLOYER, cluster.nodes[n].name) for n, draft in sorted(drafts.items())
+        }
+        return {
+            "proposals": None,
+            "decisions": await self._ledger.keep_all(list(entries.values())),
+            "deployments": [{"node": n, "allocations": entry.decision} for n, entry in entries.items()],
+        }

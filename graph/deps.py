@@ -6,15 +6,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from domain.decisions import MacroPolicy
-from domain.ledger import Case, Decision, Role
+from domain.decisions import MacroPolicy, RoutingPlan
+from domain.ledger import Case, Decision, Outcome, Role
 from domain.telemetry import EpochTelemetry, Records, Snapshot
 from domain.testbed import Testbed
 from graph.asking import Asker
+from graph.rehearse import Rehearser
+from graph.rehearse_slots import SlotRehearser
 from graph.reuse import Reuse
 from graph.schemas import schema_for_deployment
 from memory.store import Memory
 from policies.random import RandomDeployer, RandomPlanner, RandomScheduler
+from policies.rehearsal.foresight import Foresight
+from policies.rehearsal.planner import RehearsalPlanner
 from policies.roles import Deployer, Planner, Scheduler, watch
 from prompts.deployer import DeployerPrompts
 from prompts.scheduler import SchedulerPrompts
@@ -95,6 +99,10 @@ class Deps:
     gate: GateSettings = field(default_factory=GateSettings)
     reuse: Reuse | None = None
     """When the plan in force may stand for another epoch without asking the model; None: never."""
+    rehearsal: Rehearser | None = None
+    """Rehearses the answers of a planner that is an agent; None: they are adopted as they are."""
+    slot_rehearsal: SlotRehearser | None = None
+    """The same for routes and deployments of agents."""
     baseline: dict[str, float] | None = None
     """Figures of the random policy (P1 section IV-A): mean latency in seconds, F_norm, J."""
     decided: dict[tuple[int, Role, str | None], Decision] = field(default_factory=dict)
@@ -109,12 +117,15 @@ class Deps:
     """Told of every decision when it goes into the ledger, or is taken over from it."""
     seen: Snapshot | None = None
     """The last snapshot, so that a slot's deciders all see the same one."""
+    routed: RoutingPlan | None = None
+    """Of the slot in hand, once it is dispatched."""
 
     def __post_init__(self) -> None:
         """Prepare what stays the same from slot to slot."""
         cluster = self.testbed.cluster
         self.deployer_prompts = DeployerPrompts(cluster)
         self.scheduler_prompts = SchedulerPrompts(cluster)
+        self.foresight = Foresight(cluster)
         self._schemas: dict[int, dict[str, Any]] = {}
         self._unrestricted = MacroPolicy.unrestricted(cluster)
         self._read: tuple[dict[str, Any], MacroPolicy] | None = None
@@ -142,7 +153,18 @@ class Deps:
     def watch(self, snapshot: Snapshot) -> bool:
         """Show a slot's snapshot to the rules that learn from it; True where one asks for a new macro-policy."""
         filled = [filling.rule for filling in (self.planner, self.scheduler, self.deployer) if filling is not None]
-        return watch([*filled, self.fallbacks.planner, self.fallbacks.scheduler, self.fallbacks.deployer], snapshot)
+        rules = [*filled, self.fallbacks.planner, self.fallbacks.scheduler, self.fallbacks.deployer]
+        if self.rehearsal is not self.fallbacks.planner:
+            rules.append(self.rehearsal)
+        return watch(rules, snapshot)
+
+    def planned(self, snapshot: Snapshot, outcome: Outcome) -> None:
+        """Tell the rules that ask for new plans that one was made on this snapshot, by an earlier process."""
+        planner = self.fallbacks.planner if outcome is Outcome.FALLBACK else self.planner and self.planner.rule
+        if self.rehearsal is not None and outcome is not Outcome.REUSED:
+            planner = self.rehearsal.rule
+        if isinstance(planner, RehearsalPlanner) and outcome is not Outcome.REUSED:
+            planner.planned(snapshot)
 
     async def snapshot(self, slot: int) -> Snapshot:
         """Return the snapshot that slot `slot` is decided on."""

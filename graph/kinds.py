@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,12 @@ FALLBACK = 9
 
 
 def macro_policy_kind(
-    deps: Deps, snapshot: Snapshot, traffic: dict[str, dict[str, float]], last: Case | None, recalled: Recalled | None
+    deps: Deps,
+    snapshot: Snapshot,
+    traffic: dict[str, dict[str, float]],
+    last: Case | None,
+    recalled: Recalled | None,
+    candidates: Sequence[Mapping[str, Any]] | None = None,
 ) -> Kind[MacroPolicy]:
     """The planner's decision for the epoch that begins at `snapshot.slot` (P1 section IV-A)."""
     cluster = deps.testbed.cluster
@@ -39,7 +44,14 @@ def macro_policy_kind(
         node=None,
         schema=lambda: answers.schema_for_macro_policy(cluster),
         messages=lambda: planner_messages(
-            cluster, snapshot=snapshot, traffic=traffic, last=last, baseline=deps.baseline, recalled=recalled
+            cluster,
+            snapshot=snapshot,
+            traffic=traffic,
+            last=last,
+            baseline=deps.baseline,
+            recalled=recalled,
+            candidates=candidates,
+            margin=None if deps.rehearsal is None else deps.rehearsal.settings.margin,
         ),
         repair=repair_messages,
         parse=lambda text: answers.parse_macro_policy(cluster, text, deps.gate.tolerance),

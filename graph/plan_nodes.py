@@ -14,9 +14,11 @@ from graph.deps import Deps
 from graph.gate import Draft, Kind, check, fall_back, propose, repair, settled_by_rule
 from graph.kinds import macro_policy_kind, macro_policy_of, traffic_by_name
 from graph.ledger import Ledger, draft_of
+from graph.rehearse import Prepared, by_rule, expect
 from graph.reuse import reused
 from graph.state import SlotState, SlotUpdate
 from memory.engine import MemoryAway
+from policies.rehearsal.planner import RehearsalPlanner
 from policies.roles import PLANNER, generator
 
 Node = Callable[[SlotState], Awaitable[SlotUpdate]]
@@ -33,7 +35,7 @@ class PlanNodes:
     async def _kind(self, state: SlotState) -> Kind[MacroPolicy]:
         deps, cluster = self._deps, self._deps.testbed.cluster
         snapshot = await deps.snapshot(state["slot"])
-        last, recalled = None, None
+        last, recalled, candidates = None, None, None
         traffic = traffic_by_name(cluster, state.get("last_traffic", []), cluster.epoch_slots)
         if deps.planner is not None and deps.planner.asker is not None:
             gate = deps.gate
@@ -42,7 +44,24 @@ class PlanNodes:
                     cluster.name, traffic or None, gate.recall_best, gate.recall_worst, gate.recall_nearest
                 )
             last = deps.last_case
-        return macro_policy_kind(deps, snapshot, traffic, last, recalled)
+            if deps.rehearsal is not None:
+                candidates = deps.rehearsal.told(await self._prepared(state), deps.foresight.totals.factor)
+        return macro_policy_kind(deps, snapshot, traffic, last, recalled, candidates)
+
+    async def _prepared(self, state: SlotState) -> Prepared:
+        """Return the rehearsed candidates, the plan in force among them where an agent made it."""
+        deps = self._deps
+        if deps.rehearsal is None:
+            raise RuntimeError("nothing is rehearsed in this run")
+        by_agent = state.get("macro_by", "").startswith("agent:")
+        in_force = deps.policy(state["macro_policy"]) if by_agent and state.get("macro_policy") else None
+        return await deps.rehearsal.prepare(await deps.snapshot(state["slot"]), in_force)
+
+    async def _rehearsed(self, state: SlotState, kind: Kind[MacroPolicy], draft: Draft) -> SlotUpdate:
+        """Rehearse a settled draft where the run does so."""
+        if draft.settled and self._deps.rehearsal is not None:
+            draft = await self._deps.rehearsal.settle(kind, draft, await self._prepared(state))
+        return {"plan_draft": draft.to_json()}
 
     async def planner(self, state: SlotState) -> SlotUpdate:
         """Let the planner write the macro-policy of the epoch, or take over the one that was written already."""
@@ -51,6 +70,7 @@ class PlanNodes:
             raise RuntimeError("the graph asked for a plan although nobody fills the planner")
         known = deps.decided.get((slot, Role.PLANNER, None))
         if known is not None:
+            deps.planned(await deps.snapshot(slot), known.outcome)
             return {"plan_draft": draft_of(known).to_json()}
         in_force = state.get("macro_policy")
         if filling.asker is not None and in_force is not None and await self._unmoved(state):
@@ -62,14 +82,17 @@ class PlanNodes:
             snapshot = await deps.snapshot(slot)
             policy = filling.acting.plan(snapshot, deps.history, generator(deps.seed, PLANNER, slot))
             draft = settled_by_rule(kind, policy, filling.name)
+            if isinstance(filling.acting, RehearsalPlanner):
+                draft = by_rule(draft, deps.testbed.cluster, filling.acting)
         return {"plan_draft": draft.to_json()}
 
     async def check_plan(self, state: SlotState) -> SlotUpdate:
-        """Hold the answer against every rule."""
+        """Hold the answer against every rule; rehearse what passes."""
         draft = Draft.from_json(state["plan_draft"])
         if draft.settled:
             return {}
-        return {"plan_draft": check(await self._kind(state), draft, self._name()).to_json()}
+        kind = await self._kind(state)
+        return await self._rehearsed(state, kind, check(kind, draft, self._name()))
 
     async def repair_plan(self, state: SlotState) -> SlotUpdate:
         """Show the model what its answer broke and ask once more."""
@@ -81,7 +104,8 @@ class PlanNodes:
 
     async def fallback_plan(self, state: SlotState) -> SlotUpdate:
         """Let the fallback plan."""
-        return {"plan_draft": fall_back(await self._kind(state), Draft.from_json(state["plan_draft"])).to_json()}
+        kind = await self._kind(state)
+        return await self._rehearsed(state, kind, fall_back(kind, Draft.from_json(state["plan_draft"])))
 
     async def approve_plan(self, state: SlotState) -> SlotUpdate:
         """Wait until a person says yes or no; after a no the policy in force goes on, or the fallback plans."""
@@ -92,6 +116,7 @@ class PlanNodes:
                 "macro_policy": draft.decision,
                 "decided_by": draft.decided_by,
                 "in_force": state.get("macro_policy"),
+                "rehearsal": draft.rehearsal,
             }
         )
         if answer is True or (isinstance(answer, dict) and answer.get("approve") is True):
@@ -100,7 +125,7 @@ class PlanNodes:
         refused = Draft(attempts=draft.attempts, reason=Reason.DISAPPROVED)
         in_force = state.get("macro_policy")
         if in_force is None or kind.rules(macro_policy_of(self._deps.testbed.cluster, in_force)):
-            return {"plan_draft": fall_back(kind, refused).to_json()}
+            return await self._rehearsed(state, kind, fall_back(kind, refused))
         return {"plan_draft": refused.kept(in_force).to_json()}
 
     async def adopt_plan(self, state: SlotState) -> SlotUpdate:
@@ -111,8 +136,12 @@ class PlanNodes:
         made = epoch if draft.outcome is not Outcome.FALLBACK else -1
         if draft.outcome is Outcome.REUSED:
             made = state["macro_made"]
+        foresight = self._deps.foresight
+        expect(foresight, await self._deps.snapshot(state["slot"]), draft)
         done: SlotUpdate = {
+            **({} if foresight.idle else SlotUpdate(foresight=foresight.save())),
             "macro_policy": draft.decision,
+            "macro_by": state.get("macro_by", "") if draft.outcome is Outcome.REUSED else draft.decided_by,
             "macro_epoch": epoch,
             "macro_made": made,
             "decisions": [line],

@@ -8,6 +8,7 @@ from graph.deps import Deps
 from graph.gate import Draft, Kind, check, fall_back, propose, repair, settled_by_rule
 from graph.kinds import routing_kind
 from graph.ledger import Ledger, draft_of
+from graph.rehearse_drafts import rehearse_routing
 from graph.state import SlotState, SlotUpdate
 from policies.roles import SCHEDULER, generator
 
@@ -41,11 +42,16 @@ class ScheduleNodes:
         return {"routing_draft": draft.to_json()}
 
     async def check_routing(self, state: SlotState) -> SlotUpdate:
-        """Hold the answer against every rule."""
-        draft = Draft.from_json(state["routing_draft"])
+        """Hold the answer against every rule; rehearse what passes."""
+        deps, draft = self._deps, Draft.from_json(state["routing_draft"])
         if draft.settled:
             return {}
-        return {"routing_draft": check(await self._kind(state), draft, self._deps.scheduler.name).to_json()}
+        kind = await self._kind(state)
+        draft = check(kind, draft, deps.scheduler.name)
+        if deps.slot_rehearsal is not None:
+            snapshot, policy = await deps.snapshot(state["slot"]), deps.policy(state.get("macro_policy"))
+            draft = await rehearse_routing(deps.slot_rehearsal, kind, draft, snapshot, policy)
+        return {"routing_draft": draft.to_json()}
 
     async def repair_routing(self, state: SlotState) -> SlotUpdate:
         """Show the model what its answer broke and ask once more."""
@@ -65,7 +71,8 @@ class ScheduleNodes:
         line = await self._ledger.keep(state["slot"], Role.SCHEDULER, None, draft)
         if draft.decision is None:
             raise RuntimeError("a routing plan left the gate undecided")
-        await self._deps.testbed.route(RoutingPlan.from_json(self._deps.testbed.cluster, draft.decision))
+        self._deps.routed = RoutingPlan.from_json(self._deps.testbed.cluster, draft.decision)
+        await self._deps.testbed.route(self._deps.routed)
         if self._deps.detailed:
             return {"routing": draft.decision, "decisions": [line]}
         return {"routing": {}, "routing_draft": {}, "decisions": [line]}

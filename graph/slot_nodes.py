@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,10 @@ class SlotNodes:
         after = await deps.snapshot(slot + 1)
         traffic = np.asarray(state["traffic"], dtype=np.int64) + after.arrived_prompts
         success = records.success
+        deps.foresight.passed(records, after)
+        seen: SlotUpdate = {} if deps.foresight.idle else {"foresight": deps.foresight.save()}
         return {
+            **seen,
             "traffic": traffic.tolist(),
             "completed": slot,
             "outcome": {
@@ -75,10 +79,12 @@ class SlotNodes:
         telemetry = summarise(records, cluster.n_lms, cluster.deadline_s, cluster.latency_weight)
         deps.history.append(telemetry)
         deps.last_case = self._case(state, records, telemetry)
-        await deps.memory.put_telemetry(deps.run, deps.last_case.epoch, telemetry)
+        compared = [asdict(done) for done in deps.foresight.take()]
+        extra = {"predictions": compared} if compared else None
+        await deps.memory.put_telemetry(deps.run, deps.last_case.epoch, telemetry, extra)
         await deps.memory.put_case(deps.last_case)
         deps.passed.clear()
-        return {}
+        return {"foresight": deps.foresight.save()} if compared else {}
 
     async def _epoch_records(self, slots: range) -> Records:
         passed = self._deps.passed
@@ -111,6 +117,7 @@ class SlotNodes:
             objective=telemetry.objective,
             off_role_ratio=float(off_role.mean()) if off_role.size else 0.0,
             ended=len(records),
+            predicted_objective=None if deps.foresight.expected is None else deps.foresight.expected.objective,
         )
 
 

@@ -25,6 +25,8 @@ class SlotState(SlotInput):
     """The cluster in words and numbers, as the deciders saw it."""
     macro_policy: dict[str, Any] | None
     """In force, form with names; None where no planner works."""
+    macro_by: str
+    """Who decided the macro-policy in force."""
     macro_epoch: int
     """Epoch that the macro-policy was made for; -1 before the first."""
     macro_made: int
@@ -41,10 +43,14 @@ class SlotState(SlotInput):
     """The routing plan in force, form with names; on a large cluster only the ledger has it."""
     decisions: Annotated[list[dict[str, Any]], collect]
     """The slot's decisions with every prompt and answer; on a large cluster those that were repaired or fell back."""
+    proposals: Annotated[list[dict[str, Any]], collect]
+    """The agents' deployments by node, until they have been rehearsed together."""
     deployments: Annotated[list[dict[str, Any]], collect]
     """The slot's deployments, one per node that got one; on a large cluster gone once they are acted on."""
     outcome: dict[str, Any]
     """What the slot came to."""
+    foresight: dict[str, Any]
+    """Predictions of adopted plans, what came out, and the correction; absent where nothing is predicted."""
     completed: int
     """The last slot that passed; -1 before the first."""
     world: str
@@ -56,6 +62,7 @@ class SlotUpdate(TypedDict, total=False):
 
     snapshot: dict[str, Any]
     macro_policy: dict[str, Any] | None
+    macro_by: str
     macro_epoch: int
     macro_made: int
     traffic: list[list[int]]
@@ -64,7 +71,9 @@ class SlotUpdate(TypedDict, total=False):
     routing_draft: dict[str, Any]
     routing: dict[str, Any]
     decisions: list[dict[str, Any]] | None
+    proposals: list[dict[str, Any]] | None
     deployments: list[dict[str, Any]] | None
+    foresight: dict[str, Any]
     outcome: dict[str, Any]
     completed: int
     world: str

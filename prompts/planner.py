@@ -52,6 +52,7 @@ def planner_messages(
     baseline: Mapping[str, float] | None,
     recalled: Recalled | None,
     candidates: Sequence[Mapping[str, Any]] | None = None,
+    margin: float | None = None,
     token_budget: int = 6000,
 ) -> list[Message]:
     """Return the messages that ask for the macro-policy of the epoch that begins at `snapshot.slot`.
@@ -63,8 +64,10 @@ def planner_messages(
         last: the run's last episode.
         baseline: of the random policy, `mean_latency_s`, `fairness` (F_norm) and `objective`, any of them.
         recalled: cases from memory.
-        candidates: rehearsed policies: `name`, `macro_policy` (form with names) and `predicted`, with keys as in
-            `baseline`.
+        candidates: rehearsed policies, the incumbent first: `name`, `macro_policy` (form with names) and `predicted`,
+            with keys as in `baseline`, `success_ratio` by LM and `spread`, the standard deviation of J.
+        margin: share of the incumbent's J by which the answer may be worse in its own rehearsal and still be adopted;
+            None where it is not rehearsed.
         token_budget: approximate tokens that all messages together may take. Cases alone are left out to stay within
             it, from the end of this order: best, worst, nearest, second best, second worst, second nearest … What is
             not a case is always told.
@@ -84,7 +87,7 @@ def planner_messages(
         "last": _last_epoch(last, baseline, recalled),
         "traffic": _traffic(cluster, traffic),
         "backlog": _backlog(cluster, snapshot),
-        "candidates": _candidates(candidates or ()),
+        "candidates": _candidates(candidates or (), margin),
     }
     ranked = _ranked(recalled, last)
     for most in range(len(ranked), -1, -1):
@@ -189,14 +192,30 @@ def _backlog(cluster: Cluster, snapshot: Snapshot) -> str:
     return "\n".join(lines) if lines else "Nothing."
 
 
-def _candidates(candidates: Sequence[Mapping[str, Any]]) -> str:
+def _candidates(candidates: Sequence[Mapping[str, Any]], margin: float | None) -> str:
     if not candidates:
         return ""
-    lines = ["", "# Rehearsed in the digital twin", "", "Adopt one of these, or improve on it:"]
+    first = quoted(str(candidates[0]["name"]))
+    lines = ["", "# Rehearsed in the digital twin", ""]
+    lines.append("Policies that were tried on likely futures from the present state. Adopt one, mix them, or improve:")
     for candidate in candidates:
-        name, predicted = quoted(str(candidate["name"])), _figures(candidate["predicted"])
+        name, predicted = quoted(str(candidate["name"])), _predicted(candidate["predicted"])
         lines.append(f"- {name}: expected {predicted}. {sentences.policy(candidate['macro_policy'])}")
+    if margin is not None:
+        lines.append(
+            f"Your answer is tried on the same futures. It is adopted where its J is at most {number(100 * margin)} % "
+            f"above that of {first}; otherwise {first} is."
+        )
     return "\n".join([*lines, ""])
+
+
+def _predicted(values: Mapping[str, Any]) -> str:
+    parts = [_figures(values)]
+    if "spread" in values:
+        parts[0] += f" ± {number(float(values['spread']))}"
+    ratios = values.get("success_ratio") or {}
+    told = [f"{quoted(lm)} {number(float(ratio))}" for lm, ratio in ratios.items() if ratio is not None]
+    return ", ".join([*parts, *(["success " + ", ".join(told)] if told else [])])
 
 
 def _key(case: Case) -> tuple[str, int]:

@@ -54,6 +54,8 @@ class GraphRun:
         first = await self._restore(graph, config)
         waiting = await graph.aget_state(config)
         asked = waiting.interrupts if waiting.values.get("slot") == first else ()  # killed while a person was asked
+        if asked:
+            self.deps.watch(await self.deps.snapshot(first))  # what goes on has observed already
         for slot in range(first, self.slots):
             state = await self._slot(graph, config, slot, asked)
             asked = ()
@@ -81,9 +83,15 @@ class GraphRun:
         saved = await graph.aget_state(config)
         completed = int(saved.values.get("completed", -1)) if saved.values else -1
         deps = self.deps
+        if saved.values.get("foresight"):
+            deps.foresight.load(saved.values["foresight"])
         for slot in range(completed + 1 if self.replays else 0):
-            deps.watch(await deps.testbed.observe())
-            await play(deps.testbed, await deps.memory.decisions(deps.run, slot))
+            snapshot, decisions = await deps.testbed.observe(), await deps.memory.decisions(deps.run, slot)
+            deps.watch(snapshot)
+            for decision in decisions:
+                if decision.role is Role.PLANNER:
+                    deps.planned(snapshot, decision.outcome)
+            await play(deps.testbed, decisions)
         cluster = deps.testbed.cluster
         try:
             begun = await deps.memory.decisions(deps.run, completed + 1)

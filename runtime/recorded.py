@@ -20,7 +20,7 @@ from memory.store import Memory
 from runtime.supersteps import RecordedSlot
 from twin.twin import Twin
 
-PLANNING = ("macro_policy", "macro_epoch", "macro_made")
+PLANNING = ("macro_policy", "macro_by", "macro_epoch", "macro_made")
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,7 @@ def _adopted(line: Mapping[str, Any], recorded: RecordedSlot, epoch: int) -> dic
     decision = line.get("decision") or recorded.before.get("macro_policy")
     adopted: dict[str, Any] = {"macro_policy": decision, "macro_epoch": epoch}
     if line["outcome"] != Outcome.REUSED:
+        adopted["macro_by"] = line["decided_by"]
         adopted["macro_made"] = -1 if line["outcome"] == Outcome.FALLBACK else epoch
     return adopted
 

@@ -143,11 +143,18 @@ def later_epoch(**changes: Any) -> list[Message]:
         "recalled": Recalled((case(3, 0.09), case(7)), (case(1, 0.61),), (case(3, 0.09), case(5, 0.2))),
         "candidates": [
             {
-                "name": "spread",
+                "name": "candidate 1",
                 "macro_policy": MacroPolicy.unrestricted(BRISTOL).to_json(BRISTOL),
-                "predicted": {"mean_latency_s": 81.4, "fairness": 0.99, "objective": 0.05},
+                "predicted": {
+                    "mean_latency_s": 81.4,
+                    "fairness": 0.99,
+                    "objective": 0.05,
+                    "success_ratio": {"LM1": 1.0, "LM2": 0.98, "LM3": 1.0, "LM4": 0.94},
+                    "spread": 0.004,
+                },
             }
         ],
+        "margin": 0.02,
     }
     return planner_messages(BRISTOL, **{**given, **changes})
 

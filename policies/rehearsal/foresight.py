@@ -68,10 +68,6 @@ class Comparison:
     assumed: bool
     """True where the traffic was assumed: no slot had been seen yet. Such a prediction is listed and never counted."""
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return asdict(self)
-
 
 @dataclass(slots=True)
 class Totals:
@@ -174,22 +170,36 @@ class Foresight:
         self._cluster = cluster
         self._open: list[Window] = []
         self.totals = Totals()
+        self.expected: Figures | None = None
+        """Of the plan in force, where something was predicted of it."""
+        self.recent: list[Comparison] = []
+        """Until they are taken."""
+
+    @property
+    def idle(self) -> bool:
+        """True where there is nothing to follow and nothing to keep."""
+        return not self._open and not self.recent and not self.totals.plans
 
     def expect(self, snapshot: Snapshot, predicted: Figures, horizon_slots: int, assumed: bool) -> None:
         """Begin to follow the plan that is adopted in `snapshot.slot`; the one before answers for its time alone."""
-        slot = snapshot.slot
-        for window in self._open:
-            window.end = min(window.end, slot)
-        waiting = int(snapshot.backlog_requests.sum())
-        self._open = [window for window in self._open if window.slot < slot]  # adopted again after a kill
+        slot, waiting = snapshot.slot, int(snapshot.backlog_requests.sum())
+        self.forget(slot)
+        self.expected = predicted
         self._open.append(Window(slot, horizon_slots, slot + horizon_slots, predicted, assumed, waiting))
 
-    def passed(self, records: Records, after: Snapshot) -> list[Comparison]:
-        """Take in a slot: what ended in it, and the snapshot when it was over. Return what can be compared now."""
+    def forget(self, slot: int) -> None:
+        """From `slot` on a plan is in force of which nothing was predicted."""
+        self.expected = None
+        self._open = [window for window in self._open if window.slot < slot]  # not there but after a kill
+        for window in self._open:
+            window.end = min(window.end, slot)
+
+    def passed(self, records: Records, after: Snapshot) -> None:
+        """Take in a slot: what ended in it, and the snapshot when it was over. Compare what can be compared now."""
         if not self._open:
-            return []
+            return
         last = math.ceil(self._cluster.deadline_s / self._cluster.slot_s) + 1  # slots in which every request has ended
-        done, left = list[Comparison](), list[Window]()
+        left = list[Window]()
         for window in self._open:
             if after.slot <= window.end:
                 arrived = int(after.arrived_requests.sum())
@@ -198,18 +208,33 @@ class Foresight:
             if after.slot < window.end or (window.waiting > 0 and after.slot < window.end + last):
                 left.append(window)
             elif window.arrived and window.requests:
-                done.append(window.closed(self._cluster))
-                self.totals.add(done[-1])
+                done = window.closed(self._cluster)
+                self.totals.add(done)
+                self.recent.append(done)
         self._open = left
-        return done
+
+    def take(self) -> list[Comparison]:
+        """Return the comparisons since the last time."""
+        taken, self.recent = self.recent, []
+        return taken
 
     def save(self) -> dict[str, Any]:
         """Return the state as plain data."""
-        return {"totals": asdict(self.totals), "open": [asdict(window) for window in self._open]}
+        return {
+            "totals": asdict(self.totals),
+            "open": [asdict(window) for window in self._open],
+            "expected": None if self.expected is None else asdict(self.expected),
+            "recent": [asdict(done) for done in self.recent],
+        }
 
     def load(self, data: dict[str, Any]) -> None:
         """Go on from `save`; raises KeyError or TypeError where the data are of another kind."""
         self.totals = Totals(**data["totals"])
+        self.recent = [
+            Comparison(**{**done, "predicted": Figures(**done["predicted"]), "came_out": Figures(**done["came_out"])})
+            for done in data["recent"]
+        ]
+        self.expected = None if data["expected"] is None else Figures(**data["expected"])
         self._open = [Window(**{**window, "predicted": Figures(**window["predicted"])}) for window in data["open"]]
 
 

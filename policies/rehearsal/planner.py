@@ -121,10 +121,13 @@ class RehearsalPlanner:
 
     def plan(self, snapshot: Snapshot, history: Sequence[EpochTelemetry], rng: np.random.Generator) -> MacroPolicy:
         """Return the macro-policy with the best rehearsals."""
-        traffic = self.forecast.traffic()
-        self._planned = Planned(snapshot.slot, traffic, ~np.isnan(snapshot.age_s))
-        self.rehearsed = self.candidates(snapshot, traffic, rng)
+        self.planned(snapshot)
+        self.rehearsed = self.candidates(snapshot, self.forecast.traffic(), rng)
         return self.rehearsed[0].policy
+
+    def planned(self, snapshot: Snapshot) -> None:
+        """Take it that a plan is made now; what a run that goes on after a kill says of the plans made before."""
+        self._planned = Planned(snapshot.slot, self.forecast.traffic(), ~np.isnan(snapshot.age_s))
 
     def candidates(self, snapshot: Snapshot, traffic: Traffic, rng: np.random.Generator) -> list[Candidate]:
         """Return rehearsed macro-policies, best first; what runs now is among them where anything does."""
