@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from aiohttp import web
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
+import runtime.commands.evaluate
+import runtime.versions
 from domain.decisions import RoutingPlan
 from domain.ledger import Role
 from runtime.cli import app
-from runtime.evaluation.cases import cluster_of, load_cases, situation
+from runtime.evaluation.cases import CaseFile, DecisionCase, cluster_of, load_cases, situation
+from runtime.evaluation.kept import Kept
 from runtime.evaluation.trial import Trial, carry_out, score
 from tests.agent_server import contents, role_of, serving, sound_answers
 from tests.fake_openai import completion
@@ -111,3 +115,52 @@ def test_what_cannot_be_evaluated_is_one_sentence(arguments: list[str], sentence
     done = CliRunner().invoke(app, ["evaluate-model", *arguments])
     assert done.exit_code == 2
     assert sentence in done.stderr
+
+
+def test_an_interrupted_evaluation_goes_on_and_asks_nothing_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(runtime.versions, "_code", lambda: "the same")
+    monkeypatch.setattr(runtime.commands.evaluate, "load_cases", lambda: CaseFile(version=1, cases=FILE.cases[:3]))
+    asked = list[str]()
+
+    def interrupted_at(number: int) -> Callable[..., AsyncIterator[Trial]]:
+        async def found(models: object, cases: Sequence[DecisionCase]) -> AsyncIterator[Trial]:
+            for case in cases:
+                if len(asked) == number:
+                    raise KeyboardInterrupt
+                asked.append(case.name)
+                yield Trial(case.name, str(case.role), "accepted", None, ("v",), 0.2, 0.4, 100, 10, 1.0)
+
+        return found
+
+    def evaluated(*arguments: str) -> Result:
+        return CliRunner().invoke(app, ["evaluate-model", "--base-url", "http://127.0.0.1:9/v1", *arguments])
+
+    monkeypatch.setattr(runtime.commands.evaluate, "trials", interrupted_at(2))
+    first = evaluated("--out", "m.json")
+    assert first.exit_code == 130
+    assert "interrupted; the same command goes on where it stopped." in first.stderr
+    assert not Path("m.json").exists()
+    nowhere = evaluated()
+    assert "interrupted; nothing was kept; with --out FILE" in nowhere.stderr
+    monkeypatch.setattr(runtime.commands.evaluate, "trials", interrupted_at(99))
+    second = evaluated("--out", "m.json")
+    assert second.exit_code == 0, second.output
+    assert "2/3 cases kept from the interrupted evaluation" in second.stderr
+    assert asked == [case.name for case in FILE.cases[:3]]
+    assert [case["case"] for case in json.loads(Path("m.json").read_text())["cases"]] == asked
+    assert [path.name for path in tmp_path.iterdir()] == ["m.json"]
+
+
+def test_trials_of_other_settings_are_not_kept(tmp_path: Path) -> None:
+    trial = Trial("c", "planner", "accepted", None, (), 0.2, 0.4, 100, 10, 1.0)
+    with Kept(tmp_path / "m.json", {"model": "a"}) as kept:
+        kept.add(trial)
+    with (tmp_path / ".m.json.partial").open("a") as file:
+        file.write('{"case": "torn')
+    with Kept(tmp_path / "m.json", {"model": "a"}) as kept:
+        assert kept.trials == [trial]
+    with Kept(tmp_path / "m.json", {"model": "b"}) as kept:
+        assert kept.trials == []

@@ -19,8 +19,11 @@ from runtime.agent_request import AgentRequest
 from runtime.agent_settings import AgentSettings, read_request
 from runtime.agents import open_models
 from runtime.evaluation.cases import CaseFile, DecisionCase, load_cases
+from runtime.evaluation.kept import Kept
 from runtime.evaluation.trial import HORIZON, RoleScore, Trial, score, trials
+from runtime.interrupts import GOES_ON, goes_on
 from runtime.report import output_console
+from runtime.versions import versions
 from twin.files import write_text
 
 SLOT_S = 30.0
@@ -39,24 +42,34 @@ def evaluate(request: AgentRequest, roles: list[str], out: Path | None) -> None:
         if role not in known:
             raise InputError(f"--role must be one of {', '.join(known)}, not {role!r}.")
     cases = [case for case in file.cases if not roles or case.role in roles]
-    done = asyncio.run(_run(settings, cases))
+    made = {"cases": file.version, "names": [case.name for case in cases], "agents": settings.to_json()}
+    told = GOES_ON if out is not None else "nothing was kept; with --out FILE the same command would go on."
+    with goes_on(told), Kept(out, made | {"versions": versions()}) as kept:
+        asyncio.run(_run(settings, cases, kept))
+    done = kept.trials
     names = {role: own.model for role, own in settings.models.items()}
     scores = [score(role, own) for role in known if (own := [trial for trial in done if trial.role == role])]
     if out is not None:
         write_text(out, json.dumps(_to_json(file, names, scores, done), indent=1) + "\n")
+        kept.done()
     _show(file, names, scores, done, out)
 
 
-async def _run(settings: AgentSettings, cases: list[DecisionCase]) -> list[Trial]:
-    errors, done = Console(stderr=True, highlight=False), list[Trial]()
+async def _run(settings: AgentSettings, cases: list[DecisionCase], kept: Kept) -> None:
+    errors, known = Console(stderr=True, highlight=False), {trial.case for trial in kept.trials}
+    left = [case for case in cases if case.name not in known]
+    if known:
+        errors.print(f"{len(known)}/{len(cases)} cases kept from the interrupted evaluation")
+    if not left:
+        return
     async with open_models(settings) as models:
-        async for trial in trials(models, cases):
-            done.append(trial)
+        async for trial in trials(models, left):
+            kept.add(trial)
             why = f" ({trial.reason})" if trial.reason else ""
             errors.print(
-                f"{len(done)}/{len(cases)} {trial.case}: {trial.outcome}{why}, {trial.seconds:.1f} s", markup=False
+                f"{len(kept.trials)}/{len(cases)} {trial.case}: {trial.outcome}{why}, {trial.seconds:.1f} s",
+                markup=False,
             )
-    return done
 
 
 def _to_json(file: CaseFile, names: dict[Role, str], scores: list[RoleScore], done: list[Trial]) -> dict[str, object]:

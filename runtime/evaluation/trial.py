@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -55,6 +55,11 @@ class Trial:
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         return {name: getattr(self, name) for name in self.__slots__} | {"violations": list(self.violations)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Trial:
+        """Read plain data back; raises KeyError or TypeError where it is no trial."""
+        return cls(**{**data, "violations": tuple(data["violations"])})
 
 
 async def trials(models: Models, cases: Sequence[DecisionCase]) -> AsyncIterator[Trial]:
