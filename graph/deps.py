@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from domain.decisions import MacroPolicy, RoutingPlan
@@ -11,10 +12,11 @@ from domain.ledger import Case, Decision, Outcome, Role
 from domain.telemetry import EpochTelemetry, Records, Snapshot
 from domain.testbed import Testbed
 from graph.asking import Asker
+from graph.quick_reading import DeploymentReader
 from graph.rehearse import Rehearser
 from graph.rehearse_slots import SlotRehearser
 from graph.reuse import Reuse
-from graph.schemas import schema_for_deployment
+from graph.schemas import schema_for_deployment, schema_for_routing
 from memory.store import Memory
 from policies.random import RandomDeployer, RandomPlanner, RandomScheduler
 from policies.rehearsal.foresight import Foresight
@@ -22,6 +24,7 @@ from policies.rehearsal.planner import RehearsalPlanner
 from policies.roles import Deployer, Planner, Scheduler, watch
 from prompts.deployer import DeployerPrompts
 from prompts.scheduler import SchedulerPrompts
+from prompts.situation import Situations
 
 R = TypeVar("R")
 
@@ -123,12 +126,19 @@ class Deps:
     def __post_init__(self) -> None:
         """Prepare what stays the same from slot to slot."""
         cluster = self.testbed.cluster
-        self.deployer_prompts = DeployerPrompts(cluster)
-        self.scheduler_prompts = SchedulerPrompts(cluster)
+        situations = Situations(cluster)
+        self.deployer_prompts = DeployerPrompts(cluster, situations)
+        self.scheduler_prompts = SchedulerPrompts(cluster, situations)
+        self.deployment_reader = DeploymentReader(cluster)
         self.foresight = Foresight(cluster)
         self._schemas: dict[int, dict[str, Any]] = {}
         self._unrestricted = MacroPolicy.unrestricted(cluster)
         self._read: tuple[dict[str, Any], MacroPolicy] | None = None
+
+    @cached_property
+    def routing_schema(self) -> dict[str, Any]:
+        """JSON schema of a routing plan."""
+        return schema_for_routing(self.testbed.cluster)
 
     @property
     def detailed(self) -> bool:

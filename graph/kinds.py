@@ -78,7 +78,7 @@ def routing_kind(deps: Deps, snapshot: Snapshot, macro: dict[str, Any] | None) -
     return Kind(
         role=Role.SCHEDULER,
         node=None,
-        schema=lambda: answers.schema_for_routing(cluster),
+        schema=lambda: deps.routing_schema,
         messages=lambda: deps.scheduler_prompts.messages(snapshot, policy),
         repair=repair_messages,
         parse=parse,
@@ -113,7 +113,7 @@ def deployment_kind(deps: Deps, snapshot: Snapshot, n: int, macro: dict[str, Any
         )
 
     def parse(text: str) -> tuple[Deployment, bool]:
-        return answers.parse_deployment(cluster, n, text), False
+        return deps.deployment_reader.read(n, text), False
 
     return Kind(
         role=Role.DEPLOYER,

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.cluster import Cluster
-from domain.decisions import OFF
-from domain.telemetry import Phase, Snapshot
+from domain.telemetry import Snapshot
 from prompts import sentences
 from prompts.messages import Message, MessageTemplate
 from prompts.quoting import quoted
 from prompts.sentences import number, plural
+from prompts.situation import Situation, Situations
 
 _CPU_ONLY, _ONE_GPU, _SEVERAL_GPUS = (
     MessageTemplate("deployer_cpu"),
@@ -26,9 +26,12 @@ _CPU_ONLY, _ONE_GPU, _SEVERAL_GPUS = (
 class DeployerPrompts:
     """The prompts of all nodes of one cluster; what stays the same from slot to slot is written once."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        """Write nothing yet: each node's instructions are written when they are first needed."""
-        self._cluster = cluster
+    def __init__(self, cluster: Cluster, situations: Situations | None = None) -> None:
+        """Write nothing yet: each node's instructions are written when they are first needed.
+
+        `situations` are shared with others who are told of the same snapshots.
+        """
+        self._cluster, self._situations = cluster, situations or Situations(cluster)
         self._standing: dict[int, _Standing] = {}
 
     def messages(self, snapshot: Snapshot, n: int, roles_row: NDArray[np.bool_]) -> list[Message]:
@@ -36,19 +39,19 @@ class DeployerPrompts:
 
         `roles_row`, [I], is True for the LMs of the node's role.
         """
-        cluster = self._cluster
-        if n not in self._standing:
-            self._standing[n] = _standing(cluster, n)
-        template, system, names = self._standing[n]
-        meant = ", ".join(name for i, name in names if roles_row[i])
-        user = template.fill_user(
+        standing = self._standing.get(n)
+        if standing is None:
+            standing = self._standing[n] = _standing(self._cluster, n)
+        situation, roles = self._situations.of(snapshot), roles_row.tolist()
+        meant = ", ".join([name for i, name in standing.names if roles[i]])
+        user = standing.template.fill_user(
             slot=str(snapshot.slot),
             role=f"{meant or 'none'}. Everything else stays off.",
-            headroom=f"Free: {sentences.headroom(cluster, snapshot, n)}.",
-            pods="\n".join(f"- {name} {_pod(cluster, snapshot, n, i)}" for i, name in names),
-            notices="".join(f"\n{notice}\n" for notice in _notices(cluster, snapshot, n)),
+            headroom=f"Free: {situation.headroom(n)}.",
+            pods=situation.stand(n, standing.names),
+            notices=_notices(situation, n, self._cluster.slot_s),
         )
-        return [{"role": "system", "content": system}, user]
+        return [standing.system, user]
 
 
 def deployer_messages(cluster: Cluster, snapshot: Snapshot, n: int, roles_row: NDArray[np.bool_]) -> list[Message]:
@@ -60,7 +63,7 @@ class _Standing(NamedTuple):
     """What is the same for a node in every slot."""
 
     template: MessageTemplate
-    system: str
+    system: Message
     names: list[tuple[int, str]]
     """Index and quoted name of the LMs that the node can run."""
 
@@ -77,31 +80,17 @@ def _standing(cluster: Cluster, n: int) -> _Standing:
         lms=sentences.lm_lines(cluster, [n]),
         form=f'{{"reasoning": "<why>", "deployment": {{{cells}}}}}',
     )
-    return _Standing(template, system["content"], names)
+    return _Standing(template, system, names)
 
 
-def _pod(cluster: Cluster, snapshot: Snapshot, n: int, i: int) -> str:
-    """How the LM stands, in the form of an answer, and what waits for it."""
-    phase = int(snapshot.phase[n, i])
-    queue = sentences.waiting(cluster, snapshot, n, i) or "nothing waits"
-    if phase == Phase.OFF:
-        return f"{sentences.allocation_json(0, 0)}: {queue}"
-    allocation = snapshot.allocation(n, i)
-    now = allocation if phase != Phase.TERMINATING else OFF
-    busy = (
-        f"; busy {number(float(snapshot.busy_s[n, i]))} of {number(cluster.slot_s)} s" if phase == Phase.READY else ""
-    )
-    return f"{sentences.allocation_json(now.cores, now.vgpus)}: {sentences.pod(snapshot, n, i)}{busy}; {queue}"
-
-
-def _notices(cluster: Cluster, snapshot: Snapshot, n: int) -> list[str]:
+def _notices(situation: Situation, n: int, slot_s: float) -> str:
     """What binds the answer beyond the rules that always hold."""
-    notices = []
-    if snapshot.has_pending(n):
-        notices.append("A pod is Pending: until it runs, each LM can only stay as it is above, or be turned off.")
-    age = float(snapshot.age_s[n])
+    notices = ""
+    if situation.has_pending(n):
+        notices = "\nA pod is Pending: until it runs, each LM can only stay as it is above, or be turned off.\n"
+    age = situation.age_s[n]
     if math.isnan(age):
-        notices.append("The node could not be read, so the figures above may be wrong: keep each LM as it is.")
-    elif age > cluster.slot_s:
-        notices.append(f"These figures are {plural(round(age), 'second')} old.")
+        notices += "\nThe node could not be read, so the figures above may be wrong: keep each LM as it is.\n"
+    elif age > slot_s:
+        notices += f"\nThese figures are {plural(round(age), 'second')} old.\n"
     return notices

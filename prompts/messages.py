@@ -7,8 +7,8 @@ package is imported, so that no file is opened while slots run.
 
 from __future__ import annotations
 
+import re
 from importlib import resources
-from string import Template
 
 Message = dict[str, str]
 """Role and content."""
@@ -23,15 +23,24 @@ class MessageTemplate:
         """Read `prompts/NAME.md`; without a line `---` all of it is the user message."""
         text = resources.files("prompts").joinpath(f"{name}.md").read_text(encoding="utf-8")
         system, _, user = text.rpartition("\n---\n")
-        self.system, self.user = Template(system.strip()), Template(user.strip())
+        self._system, self._user = _parts(system.strip()), _parts(user.strip())
 
     def fill_system(self, **fields: str) -> Message:
         """Return the instructions. Raises KeyError where they have a gap that is not given."""
-        return {"role": "system", "content": self.system.substitute(fields)}
+        return {"role": "system", "content": _filled(self._system, fields)}
 
     def fill_user(self, **fields: str) -> Message:
         """Return the state. Raises KeyError where it has a gap that is not given."""
-        return {"role": "user", "content": self.user.substitute(fields)}
+        return {"role": "user", "content": _filled(self._user, fields)}
+
+
+def _parts(text: str) -> list[str]:
+    """Take a template apart: text, name of a gap, text, name, … text."""
+    return re.split(r"\$([a-z_]+)", text)
+
+
+def _filled(parts: list[str], fields: dict[str, str]) -> str:
+    return "".join([fields[part] if at % 2 else part for at, part in enumerate(parts)])
 
 
 def approximate_tokens(text: str) -> int:

@@ -11,6 +11,7 @@ from prompts import sentences
 from prompts.messages import Message, MessageTemplate
 from prompts.quoting import quoted
 from prompts.sentences import number
+from prompts.situation import Situation, Situations
 
 _TEMPLATE = MessageTemplate("scheduler")
 
@@ -18,9 +19,10 @@ _TEMPLATE = MessageTemplate("scheduler")
 class SchedulerPrompts:
     """The prompts of one cluster; what stays the same from slot to slot is written once."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        """Write the instructions."""
-        self._cluster = cluster
+    def __init__(self, cluster: Cluster, situations: Situations | None = None) -> None:
+        """Write the instructions; `situations` are shared with others who are told of the same snapshots."""
+        self._cluster, self._situations = cluster, situations or Situations(cluster)
+        self._names = [quoted(node.name) for node in cluster.nodes]
         self._servable = [i for i in range(cluster.n_lms) if cluster.feasible[:, i].any()]
         self._system = _TEMPLATE.fill_system(
             slot_s=number(cluster.slot_s),
@@ -29,21 +31,47 @@ class SchedulerPrompts:
             origins=f"the {sentences.plural(cluster.n_nodes, 'node')}",
             form=_form(cluster, [cluster.lms[i].name for i in self._servable]),
         )
+        self._last: tuple[MacroPolicy, str, list[str]] | None = None
 
     def messages(self, snapshot: Snapshot, policy: MacroPolicy) -> list[Message]:
         """Return the messages that ask for the routing matrix of slot `snapshot.slot`."""
-        cluster, shares = self._cluster, []
-        for i in self._servable:
-            row = policy.probabilities[i].tolist()
-            given = {node.name: share for node, share in zip(cluster.nodes, row, strict=True) if share > 0}
-            shares.append(f"- {sentences.shares({cluster.lms[i].name: given}, cluster.n_nodes)}")
+        situation = self._situations.of(snapshot)
+        shares, roles = self._told(policy)
         user = _TEMPLATE.fill_user(
-            shares="\n".join(shares),
-            nodes="\n".join(_node(cluster, snapshot, policy, n) for n in range(cluster.n_nodes)),
-            arrivals=_arrivals(cluster, snapshot),
+            shares=shares,
+            nodes="\n".join([self._node(situation, n, own) for n, own in enumerate(roles)]),
+            arrivals=_arrivals(self._cluster, snapshot),
             slot=str(snapshot.slot),
         )
         return [self._system, user]
+
+    def _told(self, policy: MacroPolicy) -> tuple[str, list[str]]:
+        """Shares, and roles of each node; those of the last policy are kept, since it rules for an epoch."""
+        if self._last is None or self._last[0] is not policy:
+            cluster, lines = self._cluster, []
+            for i in self._servable:
+                row = policy.probabilities[i].tolist()
+                given = {node.name: share for node, share in zip(cluster.nodes, row, strict=True) if share > 0}
+                lines.append(f"- {sentences.shares({cluster.lms[i].name: given}, cluster.n_nodes)}")
+            names = self._situations.lms
+            roles = [
+                "+".join([name for name, own in zip(names, row, strict=True) if own]) or "none"
+                for row in policy.roles.tolist()
+            ]
+            self._last = (policy, "\n".join(lines), roles)
+        return self._last[1:]
+
+    def _node(self, situation: Situation, n: int, roles: str) -> str:
+        """Roles, pods, queues and headroom of one node; LMs without pod and queue are left out."""
+        states = [
+            f"{lm} {pod}; {queue}" if pod and queue else f"{lm} {pod or queue}"
+            for lm, pod, queue in zip(self._situations.lms, situation.pods(n), situation.queues(n), strict=True)
+            if pod or queue
+        ]
+        state = " | ".join(states) or "nothing on, nothing waiting"
+        reading = situation.reading(n)
+        line = f"- {self._names[n]}: roles {roles} | {state} | free {situation.headroom(n)}"
+        return f"{line} | {reading}" if reading else line
 
 
 def scheduler_messages(cluster: Cluster, snapshot: Snapshot, policy: MacroPolicy) -> list[Message]:
@@ -54,23 +82,6 @@ def scheduler_messages(cluster: Cluster, snapshot: Snapshot, policy: MacroPolicy
 def _form(cluster: Cluster, lms: list[str]) -> str:
     row = ", ".join(f'{quoted(lm)}: "<node>"' for lm in lms)
     return f'{{"reasoning": "<why>", "routes": {{{quoted(cluster.nodes[0].name)}: {{{row}}}, …}}}}'
-
-
-def _node(cluster: Cluster, snapshot: Snapshot, policy: MacroPolicy, n: int) -> str:
-    """Roles, pods, queues and headroom of one node; LMs without pod and queue are left out."""
-    states = []
-    for i, lm in enumerate(cluster.lms):
-        state = [text for text in (sentences.pod(snapshot, n, i), sentences.waiting(cluster, snapshot, n, i)) if text]
-        if state:
-            states.append(f"{quoted(lm.name)} {'; '.join(state)}")
-    names = "+".join(quoted(lm.name) for i, lm in enumerate(cluster.lms) if policy.roles[n, i])
-    parts = [
-        f"roles {names or 'none'}",
-        " | ".join(states) or "nothing on, nothing waiting",
-        f"free {sentences.headroom(cluster, snapshot, n)}",
-        sentences.reading(snapshot, n, cluster.slot_s),
-    ]
-    return f"- {quoted(cluster.nodes[n].name)}: " + " | ".join(part for part in parts if part)
 
 
 def _arrivals(cluster: Cluster, snapshot: Snapshot) -> str:

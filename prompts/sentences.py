@@ -11,18 +11,16 @@ from numpy.typing import NDArray
 
 from domain.cluster import Cluster, Node
 from domain.ledger import Case
-from domain.telemetry import Phase, Snapshot
 from prompts.quoting import listed, quoted
 
-_OFF, _STARTING, _READY, _PENDING = (
-    int(phase) for phase in (Phase.OFF, Phase.STARTING, Phase.READY, Phase.PENDING)
-)  # a thousand nodes are told of in one prompt: plain numbers compare ten times as fast
 MANY_NODES = 12
 """Nodes beyond which a line names the largest and counts the rest."""
 
 
 def number(value: float) -> str:
     """Three significant digits, never with an exponent."""
+    if 0.0001 <= value < 100.0:  # nearly all of them, and there the format of three digits has no exponent
+        return f"{value:.3g}"
     if not math.isfinite(value):
         return "unknown"
     if abs(value) >= 100 or value == int(value):
@@ -108,75 +106,13 @@ def _lm_line(cluster: Cluster, i: int, nodes: Sequence[int], needs: bool) -> str
 # What happens now
 
 
-def allocation_json(cores: int, vgpus: int) -> str:
-    """An allocation in the form in which a deployer answers."""
-    mode, amount = ("gpu", vgpus) if vgpus else ("cpu", cores) if cores else ("off", 0)
-    return f'{{"mode": "{mode}", "amount": {amount}}}'
-
-
-def pod(snapshot: Snapshot, n: int, i: int) -> str:
-    """The pod of LM i on node n: how much it has or wants, and its phase; empty where there is none."""
-    phase = int(snapshot.phase[n, i])
-    if phase == _OFF:
-        return ""
-    allocation = snapshot.allocation(n, i)
-    size = plural(allocation.vgpus, "vGPU") if allocation.vgpus else plural(allocation.cores, "core")
-    if phase == _READY:
-        return f"on {size}, ready"
-    if phase == _PENDING:
-        return f"Pending for {size}"
-    left = number(float(snapshot.phase_left_s[n, i]))
-    return f"on {size}, ready in {left} s" if phase == _STARTING else f"shutting down from {size}, {left} s left"
-
-
-def seconds_per_prompt(cluster: Cluster, snapshot: Snapshot, n: int, i: int) -> float:
-    """Seconds per prompt of the pod of LM i on node n as it is, alone on its GPU; infinity where it serves nothing."""
-    if int(snapshot.phase[n, i]) not in (_STARTING, _READY):
-        return math.inf
-    allocation = snapshot.allocation(n, i)
-    return cluster.gpu_seconds(n, i) if allocation.vgpus else cluster.cpu_seconds(n, i, allocation.cores)
-
-
-def waiting(cluster: Cluster, snapshot: Snapshot, n: int, i: int) -> str:
-    """The queue of LM i at node n, and the work in it at the present speed; empty where nothing waits."""
-    prompts = int(snapshot.backlog_prompts[n, i])
-    if not prompts:
-        return ""
-    seconds = prompts * seconds_per_prompt(cluster, snapshot, n, i)
-    work = f" = {number(seconds)} s of work" if math.isfinite(seconds) else ""
-    oldest = number(float(snapshot.oldest_wait_s[n, i]))
-    return f"{plural(prompts, 'prompt')}{work}, oldest {oldest} s"
-
-
-def headroom(cluster: Cluster, snapshot: Snapshot, n: int) -> str:
-    """What no pod of node n holds, of what it has."""
-    node = cluster.nodes[n]
-    parts = [
-        f"{int(snapshot.free_cores[n])} of {node.cpu_cores} cores",
-        f"{number(float(snapshot.free_ram_gb[n]))} of {number(node.ram_gb)} GB RAM",
-    ]
-    if node.vgpus:
-        parts += [
-            f"{int(snapshot.free_vgpus[n])} of {node.vgpus} vGPUs",
-            f"{number(float(snapshot.free_vram_gb[n]))} of {number(node.vram_gb)} GB vRAM",
-        ]
-    return ", ".join(parts)
-
-
-def reading(snapshot: Snapshot, n: int, slot_s: float) -> str:
-    """How far the figures of node n can be trusted; empty where they are of the last slot's end."""
-    age = float(snapshot.age_s[n])
-    if math.isnan(age):
-        return "not read, figures unknown"
-    return f"read {number(age)} s ago" if age > slot_s else ""
-
-
 def heaviest(names: Sequence[str], values: NDArray[Any], most: int = MANY_NODES) -> str:
     """Names with their values where these are above zero: all of them in order, or the `most` largest."""
     order = np.flatnonzero(values > 0)
     if order.size > most:
         order = order[np.argsort(-values[order], kind="stable")]
-    shown = ", ".join(f"{quoted(names[k])} {number(float(values[k]))}" for k in order[:most])
+    chosen = zip(order[:most].tolist(), values[order[:most]].tolist(), strict=True)
+    shown = ", ".join([f"{quoted(names[k])} {number(value)}" for k, value in chosen])
     rest = float(values[order[most:]].sum())
     return f"{shown}, {order.size - most} more nodes {number(rest)}" if order.size > most else shown
 

@@ -13,6 +13,7 @@ import json
 import math
 import random
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,10 @@ import pytest
 from domain.cluster import Cluster
 from domain.constraints import Violation, check_deployment, check_macro_policy, check_routing
 from domain.decisions import Deployment, MacroPolicy, RoutingPlan
+from domain.ledger import Reason
 from domain.telemetry import Phase, Snapshot
 from graph.answers import AnswerError, parse_deployment, parse_macro_policy, parse_routing
+from graph.quick_reading import DeploymentReader
 from graph.schemas import MODES
 from policies.random import RandomDeployer, RandomPlanner, RandomScheduler
 from prompts.repair import repair_messages
@@ -45,7 +48,7 @@ class World:
 
     def __init__(self, cluster: Cluster, snapshot: Snapshot, policy: MacroPolicy) -> None:
         self.cluster, self.snapshot, self.policy = cluster, snapshot, policy
-        self.twin = Twin(cluster)
+        self.twin, self.reader = Twin(cluster), DeploymentReader(cluster)
         self._scheduler, self._deployer = RandomScheduler(cluster), RandomDeployer(cluster)
         self._draws = np.random.default_rng(1)
 
@@ -248,6 +251,14 @@ def assert_sound_deployment(world: World, deployment: Deployment) -> None:
 # What the gate does with an answer
 
 
+def reading(read: Callable[[], Deployment]) -> Deployment | tuple[tuple[str, ...], Reason]:
+    """What was read, or what was wrong with it."""
+    try:
+        return read()
+    except AnswerError as error:
+        return error.violations, error.reason
+
+
 def judge(world: World, role: str, n: int, text: str) -> list[Violation]:
     """Read an answer and hold it against the rules, as the gate does; what passes is held against them again."""
     cluster = world.cluster
@@ -260,7 +271,9 @@ def judge(world: World, role: str, n: int, text: str) -> list[Violation]:
         if not (found := check_routing(cluster, plan, world.policy.roles)):
             assert_sound_plan(world, plan)
     else:
-        deployment = parse_deployment(cluster, n, text)
+        quick, told = reading(lambda: world.reader.read(n, text)), reading(lambda: parse_deployment(cluster, n, text))
+        assert quick == told, "the quick reading tells an answer differently"
+        deployment = world.reader.read(n, text)
         if not (found := check_deployment(cluster, deployment, world.policy.roles[n], world.snapshot)):
             assert_sound_deployment(world, deployment)
     return found
