@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import zlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,7 +22,7 @@ from domain.errors import InputError
 from domain.ledger import Attempt, Reason
 from graph.agent import Agent
 from graph.budget import Account, Budget
-from graph.calling import Caller
+from graph.calling import Caller, Ear
 from graph.conversation import Message
 from graph.failures import Failure, classify
 from graph.tape import Question, Tape
@@ -59,7 +58,7 @@ class Asking:
         """
         if budget is not None and budget.limits.cost_usd is not None and agent.price is None:
             raise InputError(f"a budget in USD needs the price of {agent.name}; add it to the price table")
-        self.agent = agent
+        self.agent, self._ear = agent, Ear(agent.model)
         self._tape, self._budget, self._tools, self._clock = tape, budget, tuple(tools), clock
         self._parameters = {
             **agent.parameters,
@@ -75,19 +74,22 @@ class Asking:
         agent, account = self.agent, self._budget.account(slot) if self._budget else None
 
         async def asker(messages: Sequence[Message], schema: Mapping[str, Any], attempt: int) -> Attempt:
-            question = Question(agent.role, node, slot, attempt, agent.name, self._parameters, messages, schema)
-            if self._tape is not None and (kept := self._tape.find(question)) is not None:
-                return kept
+            question = None
+            if self._tape is not None:
+                question = Question(agent.role, node, slot, attempt, agent.name, self._parameters, messages, schema)
+                if (kept := self._tape.find(question)) is not None:
+                    return kept
             result = await ask(
                 agent,
                 messages,
                 schema,
+                ear=self._ear,
                 account=account,
                 tools=self._tools if attempt == 0 else (),
                 clock=self._clock,
-                spread=(zlib.crc32(f"{agent.role}/{node}/{slot}".encode()) & 0xFFFF) / 0x10000,
+                key=f"{agent.role}/{node}/{slot}",
             )
-            if self._tape is not None:
+            if self._tape is not None and question is not None:
                 self._tape.add(question, result)
             return result
 
@@ -99,10 +101,11 @@ async def ask(
     messages: Sequence[Message],
     schema: Mapping[str, Any],
     *,
+    ear: Ear,
     account: Account | None = None,
     tools: Sequence[BaseTool] = (),
     clock: Callable[[], float] = time.monotonic,
-    spread: float = 0.0,
+    key: str = "",
 ) -> Attempt:
     """Ask a model once. It never raises for trouble with the model: the attempt then holds the reason.
 
@@ -110,10 +113,11 @@ async def ask(
         agent: who is asked.
         messages: role and content of each.
         schema: JSON schema of the answer.
+        ear: of the agent's model.
         account: of the slot; None sets no limit.
         tools: that the model may call first.
         clock: monotonic seconds, the clock of the running event loop.
-        spread: in [0, 1), different for agents that are asked side by side: it moves their retries apart.
+        key: different for agents that are asked side by side: it moves their retries apart.
 
     Returns:
         The answer with `error` None, or no answer and `error` as "REASON: detail", REASON a value of `Reason`.
@@ -123,7 +127,7 @@ async def ask(
     refused = _refusal(agent, left_s)
     if refused is not None:
         return Attempt(tuple(said), None, error=str(refused))
-    caller = Caller(agent, account, clock, started + left_s, spread)
+    caller = Caller(agent, ear, account, clock, started + left_s, key)
     answer: str | None = None
     failure: Failure | None = None
     known = False

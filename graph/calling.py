@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,8 @@ from langchain_core.callbacks import AsyncCallbackManager
 from langchain_core.globals import get_llm_cache
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
-from langchain_core.runnables.config import ensure_config
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import var_child_runnable_config
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from domain.ledger import Reason
@@ -35,11 +37,35 @@ FREE = (Reason.CONNECTION, Reason.RATE_LIMIT, Reason.REJECTED_BY_SERVER)
 """Failures before the model worked, which cost nothing."""
 
 
-async def invoke(model: BaseChatModel, messages: list[BaseMessage], options: Mapping[str, Any]) -> Reply:
+class Ear:
+    """Knows whether anybody listens to the calls of a model: callbacks of the run around them, or a tracer.
+
+    LangChain finds that out anew for every call, which takes longer than all else around a call. A node of the graph
+    runs under one configuration, so the answer holds for all the questions that the node asks.
+    """
+
+    def __init__(self, model: BaseChatModel) -> None:
+        """Listen to a model."""
+        self._model = model
+        self._config: RunnableConfig | None = None
+        self._heard = False
+
+    def hears(self) -> bool:
+        """True where a callback or a tracer has a say in the next call."""
+        config = var_child_runnable_config.get()
+        if config is None or config is not self._config:
+            callbacks = None if config is None else config.get("callbacks")
+            model, self._config = self._model, config
+            self._heard = bool(
+                AsyncCallbackManager.configure(callbacks, model.callbacks, verbose=model.verbose).handlers
+            )
+        return self._heard
+
+
+async def invoke(ear: Ear, model: BaseChatModel, messages: list[BaseMessage], options: Mapping[str, Any]) -> Reply:
     """Call a model once, through `ainvoke` where a callback, a tracer, a cache or a rate limiter has a say."""
-    listeners = AsyncCallbackManager.configure(ensure_config().get("callbacks"), model.callbacks, verbose=model.verbose)
     cached = model.cache is not False and (model.cache is not None or get_llm_cache() is not None)
-    if listeners.handlers or cached or model.rate_limiter is not None:
+    if cached or model.rate_limiter is not None or ear.hears():
         return read_message(await model.ainvoke(messages, **options))
     return read_result(await model._agenerate(messages, **options))
 
@@ -49,12 +75,13 @@ class Caller:
     """Makes the calls of one question, all inside its time and on its account."""
 
     agent: Agent
+    ear: Ear
     account: Account | None
     clock: Callable[[], float]
     ends_s: float
     """On the clock: when the time of the question is over."""
-    spread: float
-    """In [0, 1): moves the waits of agents that are asked side by side apart."""
+    key: str
+    """Moves the waits of agents that are asked side by side apart."""
     prompt_tokens: int = 0
     """As the server counted, over all calls."""
     completion_tokens: int = 0
@@ -98,7 +125,7 @@ class Caller:
 
     async def _retried(self, messages: list[BaseMessage], options: Mapping[str, Any]) -> Reply:
         try:
-            return await invoke(self.agent.model, messages, options)
+            return await invoke(self.ear, self.agent.model, messages, options)
         except Exception as error:
             if not is_retryable(error):
                 raise
@@ -107,7 +134,7 @@ class Caller:
         async def again() -> Reply:
             if known:
                 raise known.pop()
-            return await invoke(self.agent.model, messages, options)
+            return await invoke(self.ear, self.agent.model, messages, options)
 
         # Entered with the first failure in hand: the good case does without its cost.
         retrying = AsyncRetrying(
@@ -124,7 +151,8 @@ class Caller:
         asked = None if error is None else retry_after_s(error)
         if asked is not None:
             return asked
-        return float(FIRST_WAIT_S * 2 ** (state.attempt_number - 1) * (0.5 + self.spread / 2))
+        spread = (zlib.crc32(self.key.encode()) & 0xFFFF) / 0x10000
+        return float(FIRST_WAIT_S * 2 ** (state.attempt_number - 1) * (0.5 + spread / 2))
 
     def _must_stop(self, state: RetryCallState) -> bool:
         return state.attempt_number >= TRIES or self.clock() + state.upcoming_sleep >= self.ends_s

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any
 
-import numpy as np
 from langgraph.types import Send
 
 from domain.decisions import RoutingPlan
@@ -65,7 +65,7 @@ class DeployNodes:
         known = deps.decided.get((slot, Role.DEPLOYER, name))
         if known is not None:
             return draft_of(known)
-        if np.isnan(snapshot.age_s[n]):  # whatever was decided could not be held against what the node has left
+        if math.isnan(snapshot.age_s[n]):  # whatever was decided could not be held against what the node has left
             return Draft(decision={}, outcome=Outcome.FALLBACK, decided_by="fallback:unchanged", reason=Reason.UNREAD)
         kind = deployment_kind(deps, snapshot, n, macro)
         if filling.asker is not None:

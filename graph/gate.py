@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from domain.constraints import Violation
 from domain.ledger import Attempt, Decision, Outcome, Reason, Role
@@ -19,9 +19,8 @@ from graph.asking import Asker
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Kind(Generic[T]):
-    """What makes a decision of one role (and, for a deployment, one node)."""
+class Kind(NamedTuple, Generic[T]):
+    """What makes a decision of one role (and, for a deployment, one node). Made anew for each decision, so a tuple."""
 
     role: Role
     node: str | None
@@ -132,12 +131,11 @@ def check(kind: Kind[T], draft: Draft, model: str) -> Draft:
     broken = kind.rules(decision)
     if broken:
         return _broken(draft, [str(violation) for violation in broken], Reason.VIOLATION)
-    return replace(
-        draft,
+    return Draft(
+        attempts=draft.attempts,
         decision=kind.to_json(decision),
         outcome=Outcome.ACCEPTED if len(draft.attempts) == 1 else Outcome.REPAIRED,
         decided_by=f"agent:{model}",
-        reason=None,
         normalised=normalised,
     )
 

@@ -301,6 +301,24 @@ async def test_a_callback_of_the_surrounding_run_hears_every_call() -> None:
     assert (await ask(asked)) == attempt, "the way beneath the callbacks gives the same"
 
 
+async def test_each_surrounding_run_is_looked_at_for_callbacks_of_its_own() -> None:
+    asked, listeners = agent(answers("{}")), (Listener(), Listener())
+    asker = Asking(asked, clock=now).for_decision(0)
+
+    async def inside(_: str) -> None:
+        await asyncio.gather(*(asker(MESSAGES, SCHEMA, 0) for _ in range(3)))
+
+    node = RunnableLambda(inside)
+    for heard in (listeners[:1], (), listeners[1:], ()):
+        await node.ainvoke("", config={"callbacks": [*heard]})
+    assert [len(listener.heard) for listener in listeners] == [6, 6]
+    asked.model.callbacks = [listeners[0]]
+    await node.ainvoke("")
+    assert len(listeners[0].heard) == 12, "callbacks of the model itself"
+    await asker(MESSAGES, SCHEMA, 0)
+    assert len(listeners[0].heard) == 14, "and without any run around"
+
+
 async def test_a_cache_of_the_model_is_used() -> None:
     asked = agent(answers("{}"))
     asked.model.cache = InMemoryCache()
