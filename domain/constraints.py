@@ -71,11 +71,13 @@ def check_deployment(
                 f"{cluster.n_lms} LMs, not {len(deployment.allocations)}.",
             )
         ]
-    found = []
+    found: list[Violation] = []
     pending = snapshot is not None and snapshot.has_pending(n)
     for i, allocation in enumerate(deployment.allocations):
+        if not (allocation.cores or allocation.vgpus):
+            continue  # off is always sound
         found += _check_mode(cluster, n, i, allocation)
-        if roles is not None and not allocation.is_off and not roles[i]:
+        if roles is not None and not roles[i]:
             name = cluster.lms[i].name
             found.append(
                 Violation(
@@ -143,8 +145,7 @@ def _check_mode(cluster: Cluster, n: int, i: int, allocation: Allocation) -> lis
 
 
 def _check_pending(cluster: Cluster, snapshot: Snapshot, n: int, i: int, allocation: Allocation) -> list[Violation]:
-    unchanged = allocation == snapshot.allocation(n, i) and snapshot.phase[n, i] != Phase.TERMINATING
-    if allocation.is_off or unchanged:
+    if allocation == snapshot.allocation(n, i) and snapshot.phase[n, i] != Phase.TERMINATING:
         return []
     node, lm = cluster.nodes[n], cluster.lms[i]
     return [
@@ -159,13 +160,26 @@ def _check_pending(cluster: Cluster, snapshot: Snapshot, n: int, i: int, allocat
 
 def _check_sums(cluster: Cluster, n: int, allocations: tuple[Allocation, ...]) -> list[Violation]:
     node = cluster.nodes[n]
-    on = [(lm, a) for lm, a in zip(cluster.lms, allocations, strict=True) if not a.is_off]
-    sums: list[tuple[Rule, float, float, str]] = [
-        (Rule.VGPUS, sum(a.vgpus for _, a in on), node.vgpus, "vGPUs"),
-        (Rule.CORES, sum(a.demand_cores(lm) for lm, a in on), node.cpu_cores, "CPU cores"),
-        (Rule.RAM, sum(lm.ram_gb for lm, _ in on), node.ram_gb, "GB of RAM"),
-        (Rule.VRAM, sum(lm.vram_gb for lm, a in on if a.vgpus), node.vram_gb, "GB of vRAM"),
-    ]
+    vgpus, cores, ram_gb, vram_gb = 0, 0, 0.0, 0.0
+    for lm, a in zip(cluster.lms, allocations, strict=True):
+        if a.cores or a.vgpus:
+            vgpus += a.vgpus
+            cores += a.demand_cores(lm)
+            ram_gb += lm.ram_gb
+            vram_gb += lm.vram_gb if a.vgpus else 0.0
+    if (
+        vgpus <= node.vgpus
+        and cores <= node.cpu_cores
+        and ram_gb <= node.ram_gb + TOLERANCE
+        and vram_gb <= node.vram_gb + TOLERANCE
+    ):
+        return []
+    sums: tuple[tuple[Rule, float, float, str], ...] = (
+        (Rule.VGPUS, vgpus, node.vgpus, "vGPUs"),
+        (Rule.CORES, cores, node.cpu_cores, "CPU cores"),
+        (Rule.RAM, ram_gb, node.ram_gb, "GB of RAM"),
+        (Rule.VRAM, vram_gb, node.vram_gb, "GB of vRAM"),
+    )
     return [
         Violation(
             rule,

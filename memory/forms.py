@@ -13,6 +13,7 @@ from domain.ledger import Case, Decision
 from domain.telemetry import EpochTelemetry, Records
 from memory.columns import CODEC, pack, unpack
 from memory.documents import SHAPES, Document, Kind
+from memory.ledger_text import LedgerText
 from memory.store import EpochEntry
 
 COUNTS = ("arrived", "succeeded")
@@ -35,8 +36,7 @@ def run_document(run: str, settings: Mapping[str, Any]) -> Document:
 
 def decision_document(decision: Decision) -> Document:
     """An entry of the ledger."""
-    attempts = [_shallow(attempt) for attempt in decision.attempts]
-    return Document.of(Kind.DECISION, {**_shallow(decision), "attempts": attempts})
+    return LedgerText().document(decision)
 
 
 def decision_of(body: dict[str, Any]) -> Decision:

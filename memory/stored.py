@@ -11,6 +11,7 @@ from domain.telemetry import EpochTelemetry, Records
 from memory import forms
 from memory.documents import Document, Kind, check_version
 from memory.engine import Engine, MemoryStatus, Query
+from memory.ledger_text import LedgerText
 from memory.recall import MIN_ENDED, Key, Picker, Recalled, Traffic
 from memory.store import EpochEntry
 
@@ -24,6 +25,7 @@ class StoredMemory:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._ledger = LedgerText()
 
     @property
     def status(self) -> MemoryStatus:
@@ -49,7 +51,7 @@ class StoredMemory:
 
     async def put_decisions(self, decisions: Sequence[Decision]) -> None:
         """Keep several."""
-        await self._put(*(forms.decision_document(decision) for decision in decisions))
+        await self._put(*map(self._ledger.document, decisions))
 
     async def decisions(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.errors import InputError
-from domain.ledger import Role
+from domain.ledger import Attempt, Role
 from domain.telemetry import Records
+from memory import ledger_text
 from memory.columns import pack, unpack
 from memory.documents import SHAPES, Document, Kind, check_version
 from memory.forms import case_document, decision_document, records_document, telemetry_document, telemetry_of
+from memory.ledger_text import LedgerText
 from memory.redaction import redact
 from tests.memory_examples import case, decision, records, telemetry
 
@@ -88,6 +90,41 @@ def test_every_kind_says_its_version_and_has_its_columns() -> None:
 def test_columns_are_plain_values() -> None:
     values = decision_document(decision(role=Role.DEPLOYER, node="hub")).values
     assert [type(value) for value in values.values()] == [str, int, str, str]
+
+
+TEXTS = st.text(st.sampled_from('a"\\\n\u2028é🔑\ud800:/@'), max_size=8)
+
+
+@given(
+    contents=st.lists(st.tuples(st.sampled_from(["system", "user", "tool"]), TEXTS), max_size=3),
+    answer=st.none() | TEXTS,
+    seconds=st.floats(allow_nan=False, allow_infinity=False),
+)
+def test_an_entry_is_written_as_any_other_document_again_and_again(
+    contents: list[tuple[str, str]], answer: str | None, seconds: float
+) -> None:
+    messages = tuple({"role": role, "content": content} for role, content in contents)
+    entry = decision(attempts=(Attempt(messages, answer, seconds=seconds), Attempt((), None, ("x://a:b@c",))))
+    ledger, body = LedgerText(), entry.to_json()
+    for _ in range(2):
+        assert ledger.document(entry) == Document.of(Kind.DECISION, body)
+    plain = replace(entry, attempts=entry.attempts[:1])
+    for _ in range(2):
+        assert ledger.document(plain) == Document.of(Kind.DECISION, plain.to_json())
+
+
+def test_a_number_that_is_none_keeps_an_entry_out() -> None:
+    with pytest.raises(ValueError, match="A document of decisions must hold finite numbers"):
+        LedgerText().document(decision(attempts=(Attempt((), None, seconds=float("nan")),)))
+
+
+def test_kept_instructions_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_text, "MOST_KEPT", 2)
+    ledger = LedgerText()
+    for slot in range(3):
+        for n in range(4):
+            entry = decision(slot=slot, attempts=(Attempt(({"role": "system", "content": f"node {n}"},), "{}"),))
+            assert ledger.document(entry) == Document.of(Kind.DECISION, entry.to_json())
 
 
 def test_telemetry_without_a_value_is_null_and_comes_back_as_nan() -> None:

@@ -82,6 +82,8 @@ class Twin:
             raise ValueError(f"a deployment needs {self.cluster.n_lms} allocations, one for each LM")
         for i, allocation in enumerate(deployment.allocations):
             c, g = allocation.cores, allocation.vgpus
+            if not (c or g):
+                continue
             if c < 0 or g < 0 or (c and g) or not math.isfinite(self._seconds(n, i, c, g)):
                 raise ValueError(
                     f"{self.cluster.lms[i].name} cannot run on {self.cluster.nodes[n].name} with {c} cores "
@@ -94,9 +96,8 @@ class Twin:
     def _seconds(self, n: int, i: int, cores: int, vgpus: int) -> float:
         if vgpus:
             return float(self._tables.gpu_seconds[n, i, 0])
-        if cores:  # more than the node has: such a pod stays Pending
-            return float(self._tables.cpu_seconds[n, i, min(cores, self.cluster.nodes[n].cpu_cores)])
-        return 0.0
+        # More than the node has: such a pod stays Pending.
+        return float(self._tables.cpu_seconds[n, i, min(cores, self.cluster.nodes[n].cpu_cores)])
 
     def advance(self, arrivals: Arrivals) -> Records:
         """Run the current slot with these arrivals; return the requests that ended in it."""

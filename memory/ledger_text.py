@@ -1,0 +1,82 @@
+"""Entries of the ledger as text, made quickly: a slot writes one for each of hundreds of nodes.
+
+Nearly all of such an entry are the instructions of its agent, which are the same in every slot, so their text is kept.
+What comes out is what `Document.of` makes of the same entry, to the letter; whatever is not plain goes that way.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from domain.ledger import Attempt, Decision
+from memory.documents import SHAPES, Document, Kind, Value, needs_cleaning
+
+_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+_names = [field.name for field in fields(Decision)]
+_BEFORE, _AFTER = _names[: _names.index("attempts")], _names[_names.index("attempts") + 1 :]
+_BESIDE = [field.name for field in fields(Attempt) if field.name != "messages"]
+"""What stands before and after an entry's attempts, and after an attempt's messages."""
+MOST_KEPT = 5_000
+"""Instructions whose text is kept; past that many the keeping starts over."""
+
+
+class _NotPlain(Exception):
+    """A text takes more than writing it down."""
+
+
+class LedgerText:
+    """Writes entries down and keeps the text of instructions."""
+
+    def __init__(self) -> None:
+        """Nothing is kept yet."""
+        self._kept: dict[str, str] = {}
+
+    def document(self, decision: Decision) -> Document:
+        """The entry as a document.
+
+        Raises:
+            ValueError: a number in it is NaN or infinite.
+            TypeError: it holds something that JSON cannot.
+        """
+        try:
+            head = _plain({name: getattr(decision, name) for name in _BEFORE})
+            tail = _plain({name: getattr(decision, name) for name in _AFTER})
+            attempts = ",".join([self._attempt(attempt) for attempt in decision.attempts])
+        except (_NotPlain, ValueError):
+            body = {**_shallow(decision), "attempts": [_shallow(attempt) for attempt in decision.attempts]}
+            return Document.of(Kind.DECISION, body)
+        values: dict[str, Value] = {name: getattr(decision, name) for name in SHAPES[Kind.DECISION].columns}
+        values["role"] = decision.role.value
+        return Document(Kind.DECISION, values, f'{head[:-1]},"attempts":[{attempts}],{tail[1:]}')
+
+    def _attempt(self, attempt: Attempt) -> str:
+        rest = _plain({name: getattr(attempt, name) for name in _BESIDE})
+        messages = ",".join([self._message(message) for message in attempt.messages])
+        return f'{{"messages":[{messages}],{rest[1:]}'
+
+    def _message(self, message: Mapping[str, str]) -> str:
+        if len(message) != 2 or message.get("role") != "system":
+            return _plain(message)
+        content = message.get("content", "")
+        known = self._kept.get(content)
+        if known is None:
+            known = _plain(message)
+            if len(self._kept) >= MOST_KEPT:
+                self._kept.clear()
+            self._kept[content] = known
+        return known
+
+
+def _plain(value: Mapping[str, Any]) -> str:
+    text = _encode(value)
+    if needs_cleaning(text):
+        raise _NotPlain
+    return text
+
+
+def _shallow(instance: Any) -> dict[str, Any]:
+    """The fields of a dataclass. Its own to_json copies all that they hold, which is going to be text anyway."""
+    return {field.name: getattr(instance, field.name) for field in fields(instance)}
