@@ -16,7 +16,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +29,17 @@ from langgraph.types import Send
 from domain.cluster import Cluster
 from domain.ledger import Role
 from graph.agent import Agent
-from graph.asking import Asking
+from graph.budget import Limits
 from graph.checkpoints import DURABILITY, open_checkpointer
-from graph.deps import Deps, Fallbacks, Filling, GateSettings
+from graph.deps import GateSettings
 from graph.state import SlotInput, SlotState
 from memory import open_memory
 from policies.random import RandomPlanner
 from policies.roles import generator
 from policies.standard import catalogue
+from prompts.quoting import quoted
+from runtime.agent_settings import AgentSettings
+from runtime.agents import Models, make_deps
 from runtime.graph_run import GraphRun
 from twin.testbed import TwinTestbed
 from twin.testbeds import generate_testbed, load_builtin
@@ -47,9 +50,10 @@ Clock = Callable[[], float]
 
 
 class Instant(BaseChatModel):
-    """A chat model that answers at once with what a function makes of the last message."""
+    """A chat model whose answers were made beforehand, so that what is timed is what is around it."""
 
-    reply: Callable[[str], str]
+    answers: dict[str, ChatResult]
+    """By the name, in quotes, of the node that the instructions are for; under "" for instructions that name none."""
 
     @property
     def _llm_type(self) -> str:
@@ -58,8 +62,8 @@ class Instant(BaseChatModel):
     def _generate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
     ) -> ChatResult:
-        text = self.reply(str(messages[-1].content))
-        return ChatResult(generations=[ChatGeneration(message=AIMessage(text))])
+        _, found, node = str(messages[0].content).partition("\n# The node\n\n")
+        return self.answers[node[: node.index('"', 1) + 1] if found else ""]
 
     async def _agenerate(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
@@ -93,15 +97,21 @@ def answers(cluster: Cluster) -> tuple[str, str, dict[str, str]]:
     )
 
 
-def filling(role: Role, reply: Callable[[str], str]) -> Filling[Any]:
-    """An agent behind an instant model."""
-    asking = Asking(Agent(role=role, model=Instant(reply=reply), name="instant"))
-    return Filling("instant", asker=asking.for_decision)
+def agent(role: Role, texts: Mapping[str, str]) -> Agent:
+    """An agent behind an instant model; texts by node, as `Instant` finds them."""
+    answers = {key: ChatResult(generations=[ChatGeneration(message=AIMessage(text))]) for key, text in texts.items()}
+    return Agent(role=role, model=Instant(answers=answers), name="instant")
 
 
 async def run(cluster: Cluster, slots: int, folder: Path, clock: Clock) -> list[float]:
-    """Seconds of each slot of a run with agents in all roles."""
+    """Seconds of each slot of a run with agents in all roles, put together as `runner run --family ma` does."""
     plan, routing, deployments = answers(cluster)
+    agents = {
+        Role.PLANNER: agent(Role.PLANNER, {"": plan}),
+        Role.SCHEDULER: agent(Role.SCHEDULER, {"": routing}),
+        Role.DEPLOYER: agent(Role.DEPLOYER, {quoted(name): text for name, text in deployments.items()}),
+    }
+    settings = AgentSettings(models={}, limits=Limits(seconds=cluster.slot_s))
     testbed = TwinTestbed(Twin(cluster), load_workload("p1", cluster, 3))
     by_slot: list[float] = []
     last = clock()
@@ -112,25 +122,11 @@ async def run(cluster: Cluster, slots: int, folder: Path, clock: Clock) -> list[
         by_slot.append(now - last)
         last = now
 
-    def deployer(slot: int, node: str | None) -> Any:
-        return per_node[node or ""].asker(slot, node)  # type: ignore[misc]  # always an agent here
-
-    per_node = {name: filling(Role.DEPLOYER, lambda _, text=text: text) for name, text in deployments.items()}  # type: ignore[misc]  # bound early
     async with (
         open_memory(folder / "memory.sqlite") as memory,
         open_checkpointer(folder / "checkpoints.sqlite") as saver,
     ):
-        deps = Deps(
-            testbed=testbed,
-            memory=memory,
-            run="bench",
-            family="MA",
-            seed=3,
-            planner=filling(Role.PLANNER, lambda _: plan),
-            scheduler=filling(Role.SCHEDULER, lambda _: routing),
-            deployer=Filling("instant", asker=deployer),
-            fallbacks=Fallbacks.random(testbed),
-        )
+        deps = make_deps("MA", testbed, memory, "bench", 3, Models(settings, agents))
         last = clock()
         await GraphRun(deps, saver, slots, replays=True, on_slot=tick).run()
         decided = {d.outcome.value for d in await memory.decisions("bench", slots - 1)}
