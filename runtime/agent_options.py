@@ -93,15 +93,35 @@ MemoryOption = Annotated[
     ),
 ]
 TraceOption = Annotated[bool, _option("--trace", None, "Write trace.jsonl: every step of every slot.", LIMITS)]
-FallbackOption = Annotated[
+RehearseOption = Annotated[
     str,
+    _option(
+        "--rehearse",
+        "WHAT",
+        "Which decisions of agents are tried in the twin before they are taken: all, plans, or off.",
+        MODES,
+        True,
+    ),
+]
+MarginOption = Annotated[
+    float,
+    _option(
+        "--margin",
+        "0..1",
+        "Share of J by which an agent's decision may be predicted to be worse than the rule's and still be taken.",
+        MODES,
+        True,
+    ),
+]
+FallbackOption = Annotated[
+    str | None,
     _option(
         "--fallback",
         "RULE",
         "Who decides where an agent's answers do not pass: random, or planner+scheduler+deployer such as "
         "rehearsal+backlog+lyapunov.",
         MODES,
-        True,
+        "rehearsal+backlog+steady; random with --rehearse off",
     ),
 ]
 ReusePlanOption = Annotated[

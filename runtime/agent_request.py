@@ -26,7 +26,9 @@ class AgentRequest:
     llm: str | None = None
     tape: Path | None = None
     replay_tape: Path | None = None
-    fallback: str = "random"
+    rehearse: str = "all"
+    margin: float = 0.02
+    fallback: str | None = None
     reuse_plan: bool = False
     planner_tools: bool = False
     approve: bool = False

@@ -18,13 +18,16 @@ from domain.ledger import Role
 from graph.budget import Limits, Price, read_prices
 from graph.deps import Fallbacks
 from graph.models import ModelSettings, can_be_asked, default_settings, with_base_url
+from graph.rehearse import RehearsalSettings
 from policies.families import FAMILIES, NOBODY, PLANNERS, SCHEDULERS
 from policies.lyapunov import LyapunovDeployer
 from policies.random import RandomDeployer, RandomPlanner, RandomScheduler
+from policies.steady import SteadyDeployer
 from runtime.agent_request import AgentRequest
 from runtime.families import AGENT, mix, recipe_of, roles_of
 from runtime.local_llm import model_file
 from twin.files import read_document
+from twin.sentences import one_of
 
 STAND_INS: Final[Mapping[Role, str]] = {
     Role.PLANNER: "rehearsal",
@@ -35,9 +38,15 @@ STAND_INS: Final[Mapping[Role, str]] = {
 FALLBACKS: Final[Mapping[Role, tuple[str, ...]]] = {
     Role.PLANNER: ("random", "rehearsal"),
     Role.SCHEDULER: ("random", "average", "backlog"),
-    Role.DEPLOYER: ("random", "lyapunov"),
+    Role.DEPLOYER: ("random", "lyapunov", "steady"),
 }
 """Rules that can take over from an agent: each keeps to roles and to Pending pods, as an agent must."""
+REHEARSALS: Final = ("all", "plans", "off")
+"""What --rehearse takes."""
+BY_DEFAULT: Final = "random"
+"""Who takes over where nothing is rehearsed and --fallback does not say: P1's random policy."""
+REHEARSED: Final = "+".join(STAND_INS.values())
+"""Who takes over where agents are rehearsed and --fallback does not say: the rules that they are compared with."""
 LOCAL_TIMEOUT_S: Final = 600.0
 """For a model on this machine. Its answers take as long as they take: simulated time waits for them."""
 LOCAL_TOKENS: Final = 1024
@@ -54,7 +63,10 @@ class AgentSettings:
     """GGUF file to serve on this machine for the length of the run."""
     limits: Limits = field(default_factory=Limits)
     prices: dict[str, Price] = field(default_factory=dict)
-    fallback: str = "random"
+    rehearsal: RehearsalSettings | None = None
+    """How decisions of agents are rehearsed; None: they are taken as they are."""
+    fallback: str | None = None
+    """None: REHEARSED where a family's agents are rehearsed, else BY_DEFAULT."""
     reuse_plan: bool = False
     planner_tools: bool = False
     approve: bool = False
@@ -72,15 +84,13 @@ class AgentSettings:
         """True where a family has to run through the slot graph."""
         return self.via_graph or code not in FAMILIES
 
-    def fallbacks(self, cluster: Cluster) -> Fallbacks:
+    def fallbacks(self, cluster: Cluster, rehearsed: bool) -> Fallbacks:
         """Make the rules that take over where an agent's answers do not pass."""
-        names = fallback_names(self.fallback)
+        names = fallback_names(self.fallback or (REHEARSED if rehearsed else BY_DEFAULT))
         return Fallbacks(
             planner=_planner(names[Role.PLANNER], cluster),
             scheduler=_scheduler(names[Role.SCHEDULER], cluster),
-            deployer=RandomDeployer(cluster)
-            if names[Role.DEPLOYER] == "random"
-            else LyapunovDeployer(cluster, follow_roles=True),
+            deployer=_deployer(names[Role.DEPLOYER], cluster),
             planner_name=names[Role.PLANNER],
             scheduler_name=names[Role.SCHEDULER],
             deployer_name=names[Role.DEPLOYER],
@@ -97,7 +107,8 @@ class AgentSettings:
             "models": models or "none: rules stand in for agents",
             "slot_budget": limits or "none",
             "prices": {name: asdict(price) for name, price in sorted(self.prices.items())},
-            "fallback": self.fallback,
+            "rehearsal": "off" if self.rehearsal is None else asdict(self.rehearsal),
+            "fallback": self.fallback or (REHEARSED if self.rehearsal is not None else BY_DEFAULT),
             "reuse_plan": self.reuse_plan,
             "planner_tools": self.planner_tools,
             "approve": self.approve,
@@ -113,6 +124,12 @@ def _planner(name: str, cluster: Cluster) -> Any:
 
 def _scheduler(name: str, cluster: Cluster) -> Any:
     return RandomScheduler(cluster) if name == "random" else SCHEDULERS[name](cluster)
+
+
+def _deployer(name: str, cluster: Cluster) -> Any:
+    if name == "lyapunov":
+        return LyapunovDeployer(cluster, follow_roles=True)
+    return RandomDeployer(cluster) if name == "random" else SteadyDeployer(cluster)
 
 
 def fallback_names(text: str) -> dict[Role, str]:
@@ -146,13 +163,18 @@ def read_request(request: AgentRequest, slot_s: float, environ: Mapping[str, str
         models = with_base_url(models, local.stem, "http://127.0.0.1/v1")
     asked = local is not None or request.replay_tape is not None
     reachable = asked or all(can_be_asked(own, environ) for own in models.values())
-    fallback_names(request.fallback)
+    if request.rehearse not in REHEARSALS:
+        raise InputError(f"--rehearse {one_of(REHEARSALS, request.rehearse)}.")
+    rehearsal = RehearsalSettings(slots=request.rehearse == "all", margin=request.margin)
+    if request.fallback is not None:
+        fallback_names(request.fallback)
     seconds = request.slot_seconds if request.slot_seconds is not None else None if local is not None else slot_s
     return AgentSettings(
         models=models if reachable else None,
         local=local,
         limits=Limits(request.slot_tokens, request.slot_usd, seconds),
         prices={} if request.prices is None else _prices(request.prices),
+        rehearsal=rehearsal if reachable and request.rehearse != "off" else None,
         fallback=request.fallback,
         reuse_plan=request.reuse_plan,
         planner_tools=request.planner_tools,

@@ -19,6 +19,7 @@ from graph.budget import Budget
 from graph.deps import Deps, Filling
 from graph.models import ModelSettings, make_silent_agent, open_agents, with_base_url
 from graph.planner_tools import planner_tools
+from graph.rehearsing import rehearse
 from graph.reuse import Reuse
 from graph.tape import Tape
 from memory.store import Memory
@@ -145,6 +146,7 @@ def make_deps(
     settings, cluster = models.settings, testbed.cluster
     budget = Budget(settings.limits, models.clock)
     filled = fill(code, cluster, models, tape, budget)
+    rehearsed = settings.rehearsal is not None and filled.has_agents
     deps = Deps(
         testbed=testbed,
         memory=memory,
@@ -154,11 +156,13 @@ def make_deps(
         planner=filled.planner,
         scheduler=filled.scheduler,
         deployer=filled.deployer,
-        fallbacks=settings.fallbacks(cluster),
+        fallbacks=settings.fallbacks(cluster, rehearsed),
         local=filled.scheduler.name == "local",
         baseline=baseline,
         reuse=Reuse() if settings.reuse_plan else None,
     )
+    if settings.rehearsal is not None and rehearsed:
+        rehearse(deps, settings.rehearsal, models.clock)
     if settings.planner_tools and filled.planner is not None and filled.planner.asker is not None:
         tools = planner_tools(deps)
         asking = Asking(models.agents[Role.PLANNER], tape=tape, budget=budget, tools=tools, clock=models.clock)

@@ -155,6 +155,8 @@ class GraphFamilies:
                 notes.append(dry.note())
             filled = {role: a.name for role, a in models.agents.items() if roles_of(recipe_of(family))[role] == AGENT}
             tally.decided_by = decisions.decided_by
+            if dry is None:  # of what is not carried out, nothing can come
+                tally.predictions = deps.foresight.totals
             return FamilyResult.of(cluster, family, seed, tally).model_copy(
                 update={
                     "agents": decisions.figures(filled, settings.prices),

@@ -18,6 +18,8 @@ from domain.objective import summarise
 from domain.telemetry import EpochTelemetry, Records, Snapshot
 from domain.workload import Arrivals, Workload
 from policies.families import Family
+from policies.rehearsal.foresight import Comparison, Figures, Foresight
+from policies.rehearsal.planner import RehearsalPlanner
 from policies.roles import DEPLOYER, PLANNER, SCHEDULER, generator, watch
 from twin.twin import Twin
 
@@ -39,6 +41,8 @@ class SlotResult:
     """Decisions of the slot, by who made them."""
     epoch: EpochTelemetry | None
     """Telemetry of the requests that ended in the epoch, with the epoch's last slot; None with the others."""
+    compared: tuple[Comparison, ...] = ()
+    """Predictions whose requests have all ended now."""
 
 
 class LostRequests(RuntimeError):
@@ -65,7 +69,7 @@ def run_slots(twin: Twin, family: Family, workload: Workload, slots: int, seed: 
     """
     cluster, last = twin.cluster, total_slots(twin.cluster, slots) - 1
     policy, history = MacroPolicy.unrestricted(cluster), list[EpochTelemetry]()
-    ended, arrived, done = list[Records](), 0, 0
+    ended, arrived, done, foresight = list[Records](), 0, 0, Foresight(cluster)
     snapshot = twin.observe()
     for slot in range(last + 1):
         decided_by: Counter[Decider] = Counter()
@@ -73,6 +77,8 @@ def run_slots(twin: Twin, family: Family, workload: Workload, slots: int, seed: 
         if family.planner is not None and (slot % cluster.epoch_slots == 0 or changed):
             policy = family.planner.plan(snapshot, history, generator(seed, PLANNER, slot))
             decided_by["planner", family.planner_name] += 1
+            if isinstance(family.planner, RehearsalPlanner):
+                _expect(foresight, family.planner, snapshot)
         twin.route(family.scheduler.schedule(snapshot, policy, generator(seed, SCHEDULER, slot)))
         decided_by["scheduler", family.scheduler_name] += 1
         for n in range(cluster.n_nodes):
@@ -84,6 +90,7 @@ def run_slots(twin: Twin, family: Family, workload: Workload, slots: int, seed: 
         arrivals = workload.arrivals(slot) if slot < slots else Arrivals.empty()
         records = twin.advance(arrivals)
         snapshot = twin.observe()
+        foresight.passed(records, snapshot)
         arrived, done = arrived + len(arrivals), done + len(records)
         ended.append(records)
         epoch = None
@@ -91,7 +98,14 @@ def run_slots(twin: Twin, family: Family, workload: Workload, slots: int, seed: 
             epoch = summarise(Records.concatenate(ended), cluster.n_lms, cluster.deadline_s, cluster.latency_weight)
             history.append(epoch)
             ended.clear()
-        yield SlotResult(slot, arrivals, records, snapshot, decided_by, epoch)
+        yield SlotResult(slot, arrivals, records, snapshot, decided_by, epoch, tuple(foresight.take()))
     waiting = int(snapshot.backlog_requests.sum())
     if arrived != done or waiting:
         raise LostRequests(f"{arrived} requests arrived, {done} ended and {waiting} wait after every deadline passed.")
+
+
+def _expect(foresight: Foresight, planner: RehearsalPlanner, snapshot: Snapshot) -> None:
+    """Follow the plan that was just made."""
+    if planner.stage is not None:
+        predicted, assumed = planner.rehearsed[0].prediction, not planner.forecast.traffic().slots
+        foresight.expect(snapshot, Figures.of(predicted), planner.stage.horizon_slots, assumed)

@@ -14,11 +14,21 @@ from rich.table import Table
 from rich.text import Text
 
 from domain.ledger import Role
-from runtime.results import FamilyResult, Interval, RoleFigures, Summary, interval, interval_ranks
+from runtime.results import (
+    FamilyResult,
+    Interval,
+    PredictionFigures,
+    RoleFigures,
+    Summary,
+    interval,
+    interval_ranks,
+)
 
 NOTHING = "–"
 WIDE = 100
 """Columns from which on there is room for who decided."""
+OUTCOMES = ("accepted", "repaired", "overruled", "reused")
+"""Outcomes of agents' decisions beside fallbacks; none is overruled where nothing is rehearsed."""
 MOST_LMS = 6
 """LMs that get a column each; with more of them the table shows the worst served one and the share of all requests."""
 
@@ -46,6 +56,8 @@ def report(summary: Summary, width: int, explain: bool = True) -> Iterator[Table
         yield Text("Decided by\n" + "\n".join(lines) + "\n")
     if any(run.agents for run in summary.results):
         yield _agents(summary)
+    if any(run.predictions for run in summary.results):
+        yield predictions(summary)
     if any(run.shadows for run in summary.results):
         yield _shadows(summary)
     if explain:
@@ -126,10 +138,9 @@ def _agents(summary: Summary) -> Table:
     for header in ("family", "role", "model"):
         table.add_column(header, overflow="fold", no_wrap=header == "role")
     priced = any(role.cost_usd is not None for run in summary.results for role in run.agents.values())
+    shown = tuple(name for name in OUTCOMES if name != "overruled" or _overruled(summary))
     for header in (
-        "accepted",
-        "repaired",
-        "reused",
+        *shown,
         "fallback",
         "asked",
         "tokens",
@@ -141,18 +152,23 @@ def _agents(summary: Summary) -> Table:
     for family in summary.families:
         roles = {role for run in summary.of(family) for role in run.agents}
         for role in (role for role in map(str, Role) if role in roles):
-            table.add_row(family, role, *_agent_cells([run.agents[role] for run in summary.of(family)], priced))
+            runs = [run.agents[role] for run in summary.of(family)]
+            table.add_row(family, role, *_agent_cells(runs, shown, priced))
     return table
 
 
-def _agent_cells(runs: list[RoleFigures], priced: bool) -> Iterator[str]:
+def _overruled(summary: Summary) -> bool:
+    return any("overruled" in role.outcomes for run in summary.results for role in run.agents.values())
+
+
+def _agent_cells(runs: list[RoleFigures], shown: tuple[str, ...], priced: bool) -> Iterator[str]:
     outcomes, reasons = Counter[str](), Counter[str]()
     for run in runs:
         outcomes.update(run.outcomes)
         reasons.update(run.reasons)
     questions, total = sum(run.questions for run in runs), sum(outcomes.values())
     yield ", ".join(dict.fromkeys(run.model for run in runs))
-    yield from (f"{outcomes[name]:,}" for name in ("accepted", "repaired", "reused"))
+    yield from (f"{outcomes[name]:,}" for name in shown)
     share = outcomes["fallback"] / total if total else 0.0
     yield f"{outcomes['fallback']:,} ({share:.0%})"
     yield f"{questions:,}"
@@ -161,7 +177,39 @@ def _agent_cells(runs: list[RoleFigures], priced: bool) -> Iterator[str]:
     costs = [run.cost_usd for run in runs if run.cost_usd is not None]
     if priced:
         yield f"{sum(costs):.4f}" if len(costs) == len(runs) else NOTHING
-    yield "\n".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
+    unrehearsed = sum(run.not_rehearsed for run in runs)
+    why = [f"{reason} {count:,}" for reason, count in reasons.most_common()]
+    yield "\n".join([*why, *([f"not rehearsed {unrehearsed:,}"] if unrehearsed else [])])
+
+
+def predictions(summary: Summary) -> Table:
+    """What adopted plans were predicted to come to, and what came out; means over the plans of all seeds."""
+    table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("family", no_wrap=True)
+    for header in ("plans", "predicted s", "came out", "error", "predicted J", "came out", "error", "F error"):
+        table.add_column(header, justify="right")
+    for family in summary.families:
+        known = [run.predictions for run in summary.of(family) if run.predictions is not None]
+        if known:
+            table.add_row(family, f"{sum(p.plans for p in known):,}", *_prediction_cells(known))
+    return table
+
+
+def _prediction_cells(known: list[PredictionFigures]) -> Iterator[str]:
+    plans = sum(p.plans for p in known)
+
+    def mean(value: Callable[[PredictionFigures], float | None], decimals: int) -> str:
+        values = [(v, p.plans) for p in known if (v := value(p)) is not None]
+        total = sum(weight for _, weight in values)
+        return f"{sum(v * weight for v, weight in values) / total:.{decimals}f}" if total == plans else NOTHING
+
+    yield mean(lambda p: p.predicted_mean_latency_s, 1)
+    yield mean(lambda p: p.mean_latency_s, 1)
+    yield mean(lambda p: p.latency_error_s, 1)
+    yield mean(lambda p: p.predicted_objective, 4)
+    yield mean(lambda p: p.objective, 4)
+    yield mean(lambda p: p.objective_error, 4)
+    yield mean(lambda p: p.fairness_error, 4)
 
 
 def _shadows(summary: Summary) -> Table:
@@ -201,6 +249,13 @@ def _note(summary: Summary) -> str:
         lines.append(
             "accepted, repaired: the model's first or second answer passed every rule; reused: the last plan was kept; "
             "fallback: a rule decided, and why. docs/agents.md explains every reason."
+        )
+    if _overruled(summary):
+        lines.append("overruled: the answer passed, but was predicted to be worse than the rule's, which was taken.")
+    if any(run.predictions for run in summary.results):
+        lines.append(
+            "predicted, came out: of the plans that were adopted, over the requests of their horizon; error: mean "
+            "absolute difference, plan by plan."
         )
     if any(run.shadows for run in summary.results):
         lines.append("predicted regret: J of the acting decisions minus J of the shadow's, in the twin, mean per slot.")

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from domain.cluster import Cluster
 from domain.errors import InputError
 from domain.telemetry import EpochTelemetry
+from policies.rehearsal.foresight import Totals
 from runtime.tally import Tally
 
 if TYPE_CHECKING:
@@ -82,9 +83,11 @@ class RoleFigures(_Model):
 
     model: str
     outcomes: dict[str, int]
-    """How decisions came about: accepted, repaired, fallback, reused."""
+    """How decisions came about: accepted, repaired, overruled, fallback, reused."""
     reasons: dict[str, int]
     """Why fallbacks decided."""
+    not_rehearsed: int = 0
+    """Answers that were taken without a rehearsal although the run rehearses: the cluster was too large."""
     questions: int
     """That the model was asked, or would have been asked in vain: repairs and failures included."""
     prompt_tokens: int
@@ -114,6 +117,47 @@ class ShadowFigures(_Model):
     """Mean of predicted J of the acting decisions minus that of the shadow's; None where nothing could be predicted."""
 
 
+class PredictionFigures(_Model):
+    """Predictions of adopted plans, and what came out. Plans made before anything was seen are not counted."""
+
+    plans: int
+    predicted_objective: float
+    """Mean of predicted J over the plans."""
+    objective: float
+    """Mean of J over the requests of each plan's horizon."""
+    objective_error: float
+    """Mean absolute difference of the two, plan by plan."""
+    predicted_fairness: float
+    fairness: float
+    fairness_error: float
+    predicted_mean_latency_s: float | None
+    """None where no plan had a latency to compare."""
+    mean_latency_s: float | None
+    latency_error_s: float | None
+    correction: float
+    """Factor for latencies predicted next."""
+
+    @classmethod
+    def of(cls, totals: Totals) -> PredictionFigures | None:
+        """Take means; None where nothing was compared."""
+        n, timed = totals.plans, totals.latencies
+        if not n:
+            return None
+        return cls(
+            plans=n,
+            predicted_objective=totals.predicted_objective / n,
+            objective=totals.objective / n,
+            objective_error=totals.objective_error / n,
+            predicted_fairness=totals.predicted_fairness / n,
+            fairness=totals.fairness / n,
+            fairness_error=totals.fairness_error / n,
+            predicted_mean_latency_s=totals.predicted_latency_s / timed if timed else None,
+            mean_latency_s=totals.latency_s / timed if timed else None,
+            latency_error_s=totals.latency_error_s / timed if timed else None,
+            correction=totals.factor,
+        )
+
+
 class FamilyResult(_Model):
     """One family on one seed."""
 
@@ -130,6 +174,8 @@ class FamilyResult(_Model):
     agents: dict[str, RoleFigures] = {}
     """Role to its figures, for roles that a model filled."""
     shadows: list[ShadowFigures] = []
+    predictions: PredictionFigures | None = None
+    """None where no plan was rehearsed, or none has been compared."""
     notes: list[str] = []
     """Sentences that belong above the numbers: rules in place of agents, a dry run."""
 
@@ -146,6 +192,7 @@ class FamilyResult(_Model):
             telemetry=Telemetry.of(cluster, tally.telemetry()),
             epochs=[Telemetry.of(cluster, epoch) for epoch in tally.epochs],
             decided_by=decided,
+            predictions=PredictionFigures.of(tally.predictions),
         )
 
 

@@ -17,6 +17,7 @@ class RoleTally:
 
     outcomes: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
+    not_rehearsed: int = 0
     questions: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -46,6 +47,8 @@ class DecisionTally:
             tally.outcomes[str(decision.outcome)] += 1
             if decision.reason is not None:
                 tally.reasons[str(decision.reason)] += 1
+            if (decision.rehearsal or {}).get("verdict") == "not_rehearsed":
+                tally.not_rehearsed += 1
             asked = [attempt for attempt in decision.attempts if attempt.messages]
             tally.questions += len(asked)
             tally.prompt_tokens += sum(attempt.prompt_tokens for attempt in asked)
@@ -67,6 +70,7 @@ class DecisionTally:
                 model=model,
                 outcomes=dict(sorted(tally.outcomes.items())),
                 reasons=dict(sorted(tally.reasons.items())),
+                not_rehearsed=tally.not_rehearsed,
                 questions=tally.questions,
                 prompt_tokens=tally.prompt_tokens,
                 completion_tokens=tally.completion_tokens,

@@ -10,6 +10,7 @@ import numpy as np
 from domain.cluster import Cluster
 from domain.objective import summarise
 from domain.telemetry import EpochTelemetry, Records
+from policies.rehearsal.foresight import Totals
 from runtime.loop import Decider, SlotResult
 
 
@@ -21,6 +22,7 @@ class Tally:
         self.slots = 0
         self.epochs: list[EpochTelemetry] = []
         self.decided_by: Counter[Decider] = Counter()
+        self.predictions = Totals()
         self._lm, self._outcome, self._latency_s = array("h"), array("b"), array("d")
 
     def add(self, result: SlotResult) -> None:
@@ -29,6 +31,8 @@ class Tally:
         self.decided_by.update(result.decided_by)
         if result.epoch is not None:
             self.epochs.append(result.epoch)
+        for done in result.compared:
+            self.predictions.add(done)
         records = result.records
         self._lm.frombytes(records.lm.astype(np.int16).tobytes())
         self._outcome.frombytes(records.outcome.astype(np.int8).tobytes())
