@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner, Result
 
+import runtime.commands.whatif
 import runtime.experiment
 import runtime.whatif.difference
 import runtime.whatif.replay
@@ -38,7 +39,7 @@ from twin.twin import Twin
 from twin.workloads import load_workload
 
 BRISTOL = load_builtin("bristol")
-ZERO = 1e-12
+DRAW = runtime.commands.whatif._draw
 
 
 def edgewise(*arguments: str) -> Result:
@@ -55,9 +56,11 @@ def refused(*arguments: str) -> str:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _no_figures_of_runs() -> Iterator[None]:
+def _no_figures() -> Iterator[None]:
+    """Drawing takes longer than everything else in a small run."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(runtime.experiment, "draw", lambda summary, folder: [])
+        patched.setattr(runtime.commands.whatif, "_draw", lambda answer, folder: None)
         yield
 
 
@@ -417,7 +420,10 @@ def test_nothing_is_left_where_there_is_no_out(runs: Path, tmp_path: Path, monke
     assert re.fullmatch(r"plain: RL again, 42 slots in .* s\nplain: RF, 42 slots in .* s\n", result.stderr)
 
 
-def test_the_folder_holds_numbers_records_and_a_figure_the_same_each_time(runs: Path, tmp_path: Path) -> None:
+def test_the_folder_holds_numbers_records_and_a_figure_the_same_each_time(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime.commands.whatif, "_draw", DRAW)
     for name in ("a", "b"):
         asked(runs / "plain", tmp_path / name, "--family", "RF,LL")
     assert digests(tmp_path / "a") == digests(tmp_path / "b")
