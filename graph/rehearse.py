@@ -22,8 +22,9 @@ from domain.errors import InputError
 from domain.ledger import Outcome
 from domain.telemetry import EpochTelemetry, Snapshot
 from graph.gate import Draft, Kind
-from policies.rehearsal.foresight import Figures, Foresight
+from policies.rehearsal.foresight import Expectation, Figures, Foresight
 from policies.rehearsal.planner import Candidate, RehearsalPlanner
+from policies.rehearsal.profile import Profile
 from policies.rehearsal.score import Prediction, Rehearsal
 from policies.roles import PLANNER, generator
 
@@ -161,7 +162,7 @@ class Rehearser:
         if own.objective <= limit:
             return replace(draft, rehearsal={"verdict": "kept", **about, "predicted": predicted(self.cluster, own)})
         told = {**about, "predicted": predicted(self.cluster, best.prediction)}
-        proposed = {"predicted": predicted(self.cluster, own), "decision": draft.decision}
+        proposed = {"predicted": _brief(self.cluster, own), "decision": draft.decision}
         return overruled(draft, kind.to_json(best.policy), name, {**told, "proposed": proposed})
 
 
@@ -186,7 +187,11 @@ def by_rule(draft: Draft, cluster: Cluster, planner: RehearsalPlanner) -> Draft:
 
 
 def predicted(cluster: Cluster, prediction: Prediction) -> dict[str, Any]:
-    """A prediction as plain data, for the ledger."""
+    """The prediction of what is adopted as plain data, for the ledger."""
+    return {**_brief(cluster, prediction), "profile": prediction.profile.to_json()}
+
+
+def _brief(cluster: Cluster, prediction: Prediction) -> dict[str, Any]:
     figures = Figures.of(prediction)
     ratios = zip(cluster.lms, prediction.success_ratio.tolist(), strict=True)
     return {
@@ -206,12 +211,12 @@ def expect(foresight: Foresight, snapshot: Snapshot, draft: Draft) -> None:
         return
     values = said["predicted"]
     figures = Figures(values["objective"], values["mean_latency_s"], values["fairness"])
-    foresight.expect(snapshot, figures, said["slots"], said["assumed"])
+    foresight.expect(snapshot, Expectation(figures, Profile.from_json(values["profile"]), said["assumed"]))
 
 
 def _told(cluster: Cluster, prediction: Prediction, factor: float) -> dict[str, Any]:
     figures = Figures.of(prediction).corrected(factor, cluster)
-    plain = predicted(cluster, prediction)
+    plain = _brief(cluster, prediction)
     plain |= {"objective": figures.objective, "mean_latency_s": figures.mean_latency_s}
     return {name: value for name, value in plain.items() if value is not None}
 

@@ -99,14 +99,13 @@ class SlotNodes:
         policy = deps.policy(macro)
         routed = records.target >= 0
         off_role = ~policy.roles[records.target[routed], records.lm[routed]]
-        by = next((f.name for f in (deps.planner,) if f is not None), "none")
         names = [lm.name for lm in cluster.lms]
         return Case(
             run=deps.run,
             epoch=state["slot"] // cluster.epoch_slots,
             testbed=cluster.name,
             family=deps.family,
-            decided_by=by,
+            decided_by=state.get("macro_by") or "none",
             traffic=traffic_by_name(cluster, state["traffic"], cluster.epoch_slots),
             macro_policy=policy.to_json(cluster),
             success_ratio=dict(zip(names, map(_number, telemetry.success_ratio), strict=True)),

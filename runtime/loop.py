@@ -18,7 +18,7 @@ from domain.objective import summarise
 from domain.telemetry import EpochTelemetry, Records, Snapshot
 from domain.workload import Arrivals, Workload
 from policies.families import Family
-from policies.rehearsal.foresight import Comparison, Figures, Foresight
+from policies.rehearsal.foresight import Comparison, Expectation, Figures, Foresight
 from policies.rehearsal.planner import RehearsalPlanner
 from policies.roles import DEPLOYER, PLANNER, SCHEDULER, generator, watch
 from twin.twin import Twin
@@ -108,4 +108,4 @@ def _expect(foresight: Foresight, planner: RehearsalPlanner, snapshot: Snapshot)
     """Follow the plan that was just made."""
     if planner.stage is not None:
         predicted, assumed = planner.rehearsed[0].prediction, not planner.forecast.traffic().slots
-        foresight.expect(snapshot, Figures.of(predicted), planner.stage.horizon_slots, assumed)
+        foresight.expect(snapshot, Expectation(Figures.of(predicted), predicted.profile, assumed))

@@ -28,7 +28,7 @@ NOTHING = "–"
 WIDE = 100
 """Columns from which on there is room for who decided."""
 OUTCOMES = ("accepted", "repaired", "overruled", "reused")
-"""Outcomes of agents' decisions beside fallbacks; none is overruled where nothing is rehearsed."""
+"""Outcomes of agents' decisions beside fallbacks; the last two are shown where there are any."""
 MOST_LMS = 6
 """LMs that get a column each; with more of them the table shows the worst served one and the share of all requests."""
 
@@ -55,7 +55,7 @@ def report(summary: Summary, width: int, explain: bool = True) -> Iterator[Table
         lines = [f"{family}: {_decided_by(summary.of(family))}" for family in summary.families]
         yield Text("Decided by\n" + "\n".join(lines) + "\n")
     if any(run.agents for run in summary.results):
-        yield _agents(summary)
+        yield from _agents(summary, wide)
     if any(run.predictions for run in summary.results):
         yield predictions(summary)
     if any(run.shadows for run in summary.results):
@@ -132,42 +132,46 @@ def _decided_by(runs: list[FamilyResult]) -> str:
     return ", ".join(f"{who} {count:,}" for who, count in sorted(counts.items(), key=lambda item: -item[1]))
 
 
-def _agents(summary: Summary) -> Table:
-    """Who decided where models were asked, role by role, and what that took."""
-    table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
-    for header in ("family", "role", "model"):
-        table.add_column(header, overflow="fold", no_wrap=header == "role")
+def _agents(summary: Summary, wide: bool) -> Iterator[Table | Text]:
+    """Who decided where models were asked, role by role, what that took, and why fallbacks decided."""
+    table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1 if wide else 0, 0, 0))
+    for header in ("family", "role", *(["model"] if wide else [])):
+        table.add_column(header, overflow="fold", no_wrap=header != "model")
     priced = any(role.cost_usd is not None for run in summary.results for role in run.agents.values())
-    shown = tuple(name for name in OUTCOMES if name != "overruled" or _overruled(summary))
-    for header in (
-        *shown,
-        "fallback",
-        "asked",
-        "tokens",
-        "s each",
-        *(["USD"] if priced else []),
-    ):
+    shown = tuple(name for name in OUTCOMES if name in ("accepted", "repaired") or _has(summary, name))
+    for header in (*shown, "fallback", "asked", "tokens", "s each", *(["USD"] if priced else [])):
         table.add_column(header, justify="right", no_wrap=True)
-    table.add_column("why", overflow="fold")
+    why = list[str]()
     for family in summary.families:
         roles = {role for run in summary.of(family) for role in run.agents}
         for role in (role for role in map(str, Role) if role in roles):
             runs = [run.agents[role] for run in summary.of(family)]
-            table.add_row(family, role, *_agent_cells(runs, shown, priced))
-    return table
+            model = ", ".join(dict.fromkeys(run.model for run in runs))
+            table.add_row(family, role, *([model] if wide else []), *_agent_cells(runs, shown, priced))
+            why += [f"{family} {role}: {reasons}" for reasons in [_reasons(runs)] if reasons]
+    yield table
+    if why:
+        yield Text("Reasons\n" + "\n".join(why) + "\n")
 
 
-def _overruled(summary: Summary) -> bool:
-    return any("overruled" in role.outcomes for run in summary.results for role in run.agents.values())
+def _reasons(runs: list[RoleFigures]) -> str:
+    counts = Counter[str]()
+    for run in runs:
+        counts.update(run.reasons)
+        counts["not rehearsed"] += run.not_rehearsed
+        counts["overruled"] += run.outcomes.get("overruled", 0)
+    return ", ".join(f"{reason} {count:,}" for reason, count in counts.most_common() if count)
+
+
+def _has(summary: Summary, outcome: str) -> bool:
+    return any(outcome in role.outcomes for run in summary.results for role in run.agents.values())
 
 
 def _agent_cells(runs: list[RoleFigures], shown: tuple[str, ...], priced: bool) -> Iterator[str]:
-    outcomes, reasons = Counter[str](), Counter[str]()
+    outcomes = Counter[str]()
     for run in runs:
         outcomes.update(run.outcomes)
-        reasons.update(run.reasons)
     questions, total = sum(run.questions for run in runs), sum(outcomes.values())
-    yield ", ".join(dict.fromkeys(run.model for run in runs))
     yield from (f"{outcomes[name]:,}" for name in shown)
     share = outcomes["fallback"] / total if total else 0.0
     yield f"{outcomes['fallback']:,} ({share:.0%})"
@@ -177,17 +181,14 @@ def _agent_cells(runs: list[RoleFigures], shown: tuple[str, ...], priced: bool) 
     costs = [run.cost_usd for run in runs if run.cost_usd is not None]
     if priced:
         yield f"{sum(costs):.4f}" if len(costs) == len(runs) else NOTHING
-    unrehearsed = sum(run.not_rehearsed for run in runs)
-    why = [f"{reason} {count:,}" for reason, count in reasons.most_common()]
-    yield "\n".join([*why, *([f"not rehearsed {unrehearsed:,}"] if unrehearsed else [])])
 
 
 def predictions(summary: Summary) -> Table:
     """What adopted plans were predicted to come to, and what came out; means over the plans of all seeds."""
     table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("family", no_wrap=True)
-    for header in ("plans", "predicted s", "came out", "error", "predicted J", "came out", "error", "F error"):
-        table.add_column(header, justify="right")
+    for header in ("plans", "pred. s", "came out", "error", "pred. J", "came out", "error", "F error"):
+        table.add_column(header, justify="right", no_wrap=True)
     for family in summary.families:
         known = [run.predictions for run in summary.of(family) if run.predictions is not None]
         if known:
@@ -247,15 +248,16 @@ def _note(summary: Summary) -> str:
     ]
     if any(run.agents for run in summary.results):
         lines.append(
-            "accepted, repaired: the model's first or second answer passed every rule; reused: the last plan was kept; "
-            "fallback: a rule decided, and why. docs/agents.md explains every reason."
+            "accepted, repaired: the model's first or second answer passed every rule; "
+            + ("reused: the last plan was kept; " if _has(summary, "reused") else "")
+            + "fallback: a rule decided, and why. docs/agents.md explains every reason."
         )
-    if _overruled(summary):
+    if _has(summary, "overruled"):
         lines.append("overruled: the answer passed, but was predicted to be worse than the rule's, which was taken.")
     if any(run.predictions for run in summary.results):
         lines.append(
-            "predicted, came out: of the plans that were adopted, over the requests of their horizon; error: mean "
-            "absolute difference, plan by plan."
+            "pred., came out: mean latency and J of the plans that were adopted, over the requests of their horizon; "
+            "error: mean absolute difference, plan by plan."
         )
     if any(run.shadows for run in summary.results):
         lines.append("predicted regret: J of the acting decisions minus J of the shadow's, in the twin, mean per slot.")

@@ -1,14 +1,14 @@
 """Predictions beside what came out: every rehearsed plan that is adopted is held against the requests it was made for.
 
 A prediction is of the requests that wait when the plan is made or arrive within its horizon, each to its end.
-`Foresight` follows exactly these through the run and weighs them as the rehearsal did. A plan that is replaced before
-its horizon is over answers for what arrived until then. What was missed corrects the latencies that are predicted next.
+`Foresight` follows exactly these through the run. A plan that is replaced before its horizon is over answers for what
+arrived until then. What was missed corrects the latencies that are predicted next.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from domain.cluster import Cluster
 from domain.objective import normalised_jain, objective, service_rates
 from domain.telemetry import Records, Snapshot
-from policies.rehearsal.score import LASTING, Prediction, weights
+from policies.rehearsal.profile import Profile, Sums
+from policies.rehearsal.score import Prediction
 
 GAIN = 0.3
 """How far one comparison moves the correction, in logarithms."""
@@ -42,6 +43,15 @@ class Figures:
         latency = predicted.mean_latency_s
         return cls(predicted.objective, None if math.isnan(latency) else latency, predicted.fairness)
 
+    @classmethod
+    def over(cls, sums: Sums, cluster: Cluster) -> Figures:
+        """Work them out of sums over requests, some of which have ended."""
+        good = sum(sums.succeeded)
+        mean = sums.latency_s / good if good else None
+        fair = normalised_jain(service_rates(np.array(sums.ended), np.array(sums.succeeded)))
+        latency_norm = 1.0 if mean is None else mean / cluster.deadline_s
+        return cls(objective(latency_norm, fair, cluster.latency_weight), mean, fair)
+
     def corrected(self, factor: float, cluster: Cluster) -> Figures:
         """Return them with the latency multiplied, and J with it."""
         if self.mean_latency_s is None:
@@ -55,8 +65,24 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
+class Expectation:
+    """What is predicted of a plan that is adopted."""
+
+    figures: Figures
+    """By which it was chosen: what arrives late in the horizon weighs more, for it stands for the time after."""
+    profile: Profile
+    assumed: bool
+    """True where the traffic was assumed: no slot had been seen yet."""
+
+    @property
+    def slots(self) -> int:
+        """The horizon."""
+        return len(self.profile.latency_s) - 1
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
-    """One plan's prediction and what came out."""
+    """One plan's prediction and what came out, over the same slots, every request counted once."""
 
     slot: int
     """In which the plan was made."""
@@ -66,7 +92,7 @@ class Comparison:
     predicted: Figures
     came_out: Figures
     assumed: bool
-    """True where the traffic was assumed: no slot had been seen yet. Such a prediction is listed and never counted."""
+    """As in the expectation. Such a prediction is listed and never counted."""
 
 
 @dataclass(slots=True)
@@ -117,20 +143,16 @@ class Totals:
 
 @dataclass(slots=True)
 class Window:
-    """A plan's requests, as far as they have ended; counts and sums are weighed as in the rehearsal."""
+    """A plan's requests, as far as they have ended."""
 
     slot: int
-    slots: int
-    """The horizon, by which requests are weighed."""
     end: int
-    """First slot whose arrivals no longer count."""
-    predicted: Figures
-    assumed: bool
+    """First slot whose arrivals do not count."""
+    expected: Expectation
     waiting: int
     """Requests that have not ended."""
     arrived: int = 0
     """Since the plan was made."""
-    requests: int = 0
     ended: list[int] = field(default_factory=list)
     """[I]"""
     succeeded: list[int] = field(default_factory=list)
@@ -141,26 +163,36 @@ class Window:
     def add(self, records: Records, cluster: Cluster) -> None:
         """Count the requests that ended in a slot."""
         mine = records.arrival_s < self.end * cluster.slot_s
-        if not mine.any():
-            return
-        lm, success, latency = records.lm[mine], records.success[mine], records.latency_s[mine]
-        often = weights(records.arrival_s[mine], self.slot, self.slots, cluster.slot_s, LASTING)
-        self.ended = _add(self.ended, np.bincount(lm, often, cluster.n_lms))
-        self.succeeded = _add(self.succeeded, np.bincount(lm[success], often[success], cluster.n_lms))
-        self.latency_s += float((latency * often)[success].sum())
-        self.requests += int(lm.size)
+        lm, success = records.lm[mine], records.success[mine]
+        self.ended = _add(self.ended, np.bincount(lm, minlength=cluster.n_lms))
+        self.succeeded = _add(self.succeeded, np.bincount(lm[success], minlength=cluster.n_lms))
+        self.latency_s += float(records.latency_s[mine][success].sum())
         self.waiting -= int(lm.size)
 
     def closed(self, cluster: Cluster) -> Comparison:
         """Compare."""
-        good = sum(self.succeeded)
-        mean = self.latency_s / good if good else None
-        fair = normalised_jain(service_rates(np.array(self.ended), np.array(self.succeeded)))
-        value = objective(1.0 if mean is None else mean / cluster.deadline_s, fair, cluster.latency_weight)
-        came_out = Figures(value, mean, fair)
+        slots, sums = self.end - self.slot, Sums(tuple(self.ended), tuple(self.succeeded), self.latency_s)
+        predicted = Figures.over(self.expected.profile.over(slots), cluster)
         return Comparison(
-            self.slot, min(self.slots, self.end - self.slot), self.requests, self.predicted, came_out, self.assumed
+            self.slot, slots, sum(self.ended), predicted, Figures.over(sums, cluster), self.expected.assumed
         )
+
+    def save(self) -> dict[str, Any]:
+        """Plain data."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        expected = {
+            "figures": asdict(self.expected.figures),
+            "profile": self.expected.profile.to_json(),
+            "assumed": self.expected.assumed,
+        }
+        return {**plain, "expected": expected}
+
+    @classmethod
+    def load(cls, data: dict[str, Any]) -> Window:
+        """Read it back."""
+        said = data["expected"]
+        expected = Expectation(Figures(**said["figures"]), Profile.from_json(said["profile"]), said["assumed"])
+        return cls(**{**data, "expected": expected})
 
 
 class Foresight:
@@ -180,12 +212,12 @@ class Foresight:
         """True where there is nothing to follow and nothing to keep."""
         return not self._open and not self.recent and not self.totals.plans
 
-    def expect(self, snapshot: Snapshot, predicted: Figures, horizon_slots: int, assumed: bool) -> None:
+    def expect(self, snapshot: Snapshot, expected: Expectation) -> None:
         """Begin to follow the plan that is adopted in `snapshot.slot`; the one before answers for its time alone."""
         slot, waiting = snapshot.slot, int(snapshot.backlog_requests.sum())
         self.forget(slot)
-        self.expected = predicted
-        self._open.append(Window(slot, horizon_slots, slot + horizon_slots, predicted, assumed, waiting))
+        self.expected = expected.figures
+        self._open.append(Window(slot, slot + expected.slots, expected, waiting))
 
     def forget(self, slot: int) -> None:
         """From `slot` on a plan is in force of which nothing was predicted."""
@@ -207,7 +239,7 @@ class Foresight:
             window.add(records, self._cluster)
             if after.slot < window.end or (window.waiting > 0 and after.slot < window.end + last):
                 left.append(window)
-            elif window.arrived and window.requests:
+            elif window.arrived and sum(window.ended):
                 done = window.closed(self._cluster)
                 self.totals.add(done)
                 self.recent.append(done)
@@ -222,7 +254,7 @@ class Foresight:
         """Return the state as plain data."""
         return {
             "totals": asdict(self.totals),
-            "open": [asdict(window) for window in self._open],
+            "open": [window.save() for window in self._open],
             "expected": None if self.expected is None else asdict(self.expected),
             "recent": [asdict(done) for done in self.recent],
         }
@@ -235,7 +267,7 @@ class Foresight:
             for done in data["recent"]
         ]
         self.expected = None if data["expected"] is None else Figures(**data["expected"])
-        self._open = [Window(**{**window, "predicted": Figures(**window["predicted"])}) for window in data["open"]]
+        self._open = [Window.load(window) for window in data["open"]]
 
 
 def _add(old: list[int], new: NDArray[Any]) -> list[int]:

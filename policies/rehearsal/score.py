@@ -16,6 +16,7 @@ from domain.telemetry import Records, Snapshot
 from domain.workload import Arrivals
 from policies.backlog import BacklogScheduler
 from policies.rehearsal.forecast import Traffic
+from policies.rehearsal.profile import Profile
 from policies.steady import SteadyDeployer
 from twin.reconstruct import reconstruct
 from twin.twin import Twin
@@ -41,6 +42,8 @@ class Prediction:
     """Standard deviation of J over the futures."""
     objectives: tuple[float, ...]
     """J of each future: futures are the same for all candidates, so candidates are compared future by future."""
+    profile: Profile
+    """The same by slot of arrival, every request counted once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +92,8 @@ class Rehearsal:
 
     def predict(self, policy: MacroPolicy, opening: Opening | None = None) -> Prediction:
         """Play every future under a macro-policy, with an opening where one is given."""
-        played = [self._play(policy, future, opening or Opening()) for future in self._futures]
-        cluster = self._cluster
+        cluster, records = self._cluster, [self._play(policy, f, opening or Opening()) for f in self._futures]
+        played = [self._weighed(own) for own in records]
         told = [summarise(r, cluster.n_lms, cluster.deadline_s, cluster.latency_weight) for r in played]
         values = [t.objective for t in told]
         everything = summarise(Records.concatenate(played), cluster.n_lms, cluster.deadline_s, cluster.latency_weight)
@@ -101,6 +104,7 @@ class Rehearsal:
             success_ratio=everything.success_ratio,
             spread=float(np.std(values)),
             objectives=tuple(values),
+            profile=Profile.of(records, self._snapshot.slot, self.horizon_slots, cluster.slot_s, cluster.n_lms),
         )
 
     def _play(self, policy: MacroPolicy, future: list[Arrivals], opening: Opening) -> Records:
@@ -124,9 +128,12 @@ class Rehearsal:
             self.slots += 1
             if t + 1 >= len(future) and not twin.waiting:
                 break
-        records = Records.concatenate(parts)
-        often = weights(records.arrival_s, self._snapshot.slot, len(future), cluster.slot_s, self._lasting)
-        rows = np.repeat(np.arange(len(records)), often)
+        return Records.concatenate(parts)
+
+    def _weighed(self, records: Records) -> Records:
+        """Return the records, those of requests that arrived after the middle of the future several times."""
+        middle = (self._snapshot.slot + self.horizon_slots / 2.0) * self._cluster.slot_s
+        rows = np.repeat(np.arange(len(records)), np.where(records.arrival_s >= middle, self._lasting, 1))
         return Records(*(getattr(records, f.name)[rows] for f in fields(Records)))
 
     def _choices(self, snapshot: Snapshot, policy: MacroPolicy) -> list[int]:
@@ -144,10 +151,3 @@ class Rehearsal:
             if deployment is not None:
                 twin.deploy(deployment)
         return bool(unsettled)
-
-
-def weights(
-    arrival_s: NDArray[np.float64], first: int, slots: int, slot_s: float, lasting: int = LASTING
-) -> NDArray[np.int64]:
-    """Return how often each request counts: `lasting` times after the middle of the `slots` slots from `first` on."""
-    return np.where(arrival_s >= (first + slots / 2.0) * slot_s, lasting, 1)
