@@ -28,7 +28,7 @@ from policies.roles import DEPLOYER, PLANNER, SCHEDULER, generator
 from policies.steady import SteadyDeployer
 from runtime.loop import run_slots
 from runtime.tally import Tally
-from twin.bound import bound
+from twin.bound import Bound, bound
 from twin.testbeds import generate_testbed, load_builtin
 from twin.twin import Twin
 from twin.workloads import load_workload
@@ -72,11 +72,10 @@ def run(cluster: Cluster, family: Family, workload: str, slots: int, seed: int, 
     return tally.telemetry()
 
 
-def limits(cluster: Cluster, workload: str, slots: int, seed: int) -> tuple[float, float]:
-    """Return the least J and the least mean latency of any policy with full service where that is possible."""
-    source = load_workload(workload, cluster, seed, 1.0)
-    found = bound(cluster, Arrivals.concatenate([source.arrivals(slot) for slot in range(slots)]))
-    return found.objective_full, found.capacity_mean_s
+def limits(cluster: Cluster, workload: str, slots: int, seed: int, load: float = 1.0) -> Bound:
+    """Return what no policy can beat on the requests of a run."""
+    source = load_workload(workload, cluster, seed, load)
+    return bound(cluster, Arrivals.concatenate([source.arrivals(slot) for slot in range(slots)]))
 
 
 def interval(values: Sequence[float]) -> str:
@@ -102,7 +101,8 @@ def families(cluster: Cluster, size: Size) -> None:
                 lambda t: float(np.nanmin(t.success_ratio)),
             ]
             print(f"{code:6} " + "  ".join(f"{interval([get(t) for t in told[code]]):26}" for get in columns))
-        least = [limits(cluster, workload, size.slots, s) for s in size.all_seeds]
+        found = [limits(cluster, workload, size.slots, s) for s in size.all_seeds]
+        least = [(limit.objective_full, limit.capacity_mean_s) for limit in found]
         print(f"{'bound':6} {interval([j for j, _ in least]):26}  {interval([mean for _, mean in least]):26}")
         ours = told["RH"]
         best_j = [min(told[code][k].objective for code in BASELINES) for k in range(size.seeds)]
@@ -126,17 +126,20 @@ def families(cluster: Cluster, size: Size) -> None:
 def load(cluster: Cluster, size: Size) -> None:
     """J and fairness of RH beside the best baseline, from low load to overload."""
     print(f"\np1 at several loads, {size.seeds} seeds, {size.slots} slots")
-    print("load   RH: J                        best baseline: J               worst ratio   RH: F_norm")
+    print(f"{'load':6} {'RH: J':30} {'best baseline: J':30} worst ratio   {'RH: F_norm':26} RH: J over the bound")
     for factor in LOADS:
-        ours, best = list[EpochTelemetry](), list[float]()
+        ours, best, over = list[EpochTelemetry](), list[float](), list[float]()
         for seed in size.all_seeds:
             ours.append(run(cluster, make("RH", cluster), "p1", size.slots, seed, factor))
             theirs = [run(cluster, make(code, cluster), "p1", size.slots, seed, factor) for code in BASELINES]
             best.append(min(t.objective for t in theirs))
+            limit = limits(cluster, "p1", size.slots, seed, factor)
+            over.append(ours[-1].objective / limit.objective_at(ours[-1].succeeded))
         ratio = max(t.objective / j for t, j in zip(ours, best, strict=True))
         print(
-            f"{factor:4}   {interval([t.objective for t in ours]):28} {interval(best):30} {ratio:8.3f}      "
-            f"{interval([t.fairness for t in ours])}"
+            f"{factor:4}   {interval([t.objective for t in ours]):30} {interval(best):30} {ratio:8.3f}      "
+            f"{interval([t.fairness for t in ours]):26} {interval(over)}",
+            flush=True,
         )
 
 
