@@ -131,11 +131,12 @@ def check(kind: Kind[T], draft: Draft, model: str) -> Draft:
     broken = kind.rules(decision)
     if broken:
         return _broken(draft, [str(violation) for violation in broken], Reason.VIOLATION)
-    return Draft(
-        attempts=draft.attempts,
+    return replace(
+        draft,
         decision=kind.to_json(decision),
         outcome=Outcome.ACCEPTED if len(draft.attempts) == 1 else Outcome.REPAIRED,
         decided_by=f"agent:{model}",
+        reason=None,
         normalised=normalised,
     )
 

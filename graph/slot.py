@@ -55,17 +55,18 @@ def build_graph(
     epoch_slots = deps.testbed.cluster.epoch_slots
     planned = deps.planner is not None
 
-    def begins(state: SlotState) -> Literal["planner", "scheduler"]:
+    # Ways out of a node are asynchronous as nodes are: LangGraph would send each of them to a thread and wait for it.
+    async def begins(state: SlotState) -> Literal["planner", "scheduler"]:
         due = state.get("macro_epoch", -1) != state["slot"] // epoch_slots
         return "planner" if planned and due else "scheduler"
 
-    def ends(state: SlotState) -> Literal["remember", "__end__"]:
+    async def ends(state: SlotState) -> Literal["remember", "__end__"]:
         return "remember" if (state["slot"] + 1) % epoch_slots == 0 else "__end__"
 
-    def plan_verdict(state: SlotState) -> Verdict:
+    async def plan_verdict(state: SlotState) -> Verdict:
         return verdict(state["plan_draft"])
 
-    def routing_verdict(state: SlotState) -> Verdict:
+    async def routing_verdict(state: SlotState) -> Verdict:
         return verdict(state["routing_draft"])
 
     builder = StateGraph(SlotState, context_schema=context, input_schema=SlotInput)

@@ -137,12 +137,21 @@ def view(cluster: Cluster, snapshot: Snapshot, detailed: bool) -> dict[str, Any]
     }
     if not detailed:
         return totals
+    names, phases = [lm.name for lm in cluster.lms], [Phase(phase).name for phase in range(len(Phase))]
+    rows = zip(
+        cluster.nodes,
+        snapshot.backlog_prompts.tolist(),
+        snapshot.phase.tolist(),
+        snapshot.cores.tolist(),
+        snapshot.vgpus.tolist(),
+        strict=True,
+    )
     nodes = {
         node.name: {
-            "backlog_prompts": _by_lm(cluster, snapshot.backlog_prompts[n]),
+            "backlog_prompts": dict(zip(names, backlog, strict=True)),
             "pods": {
-                lm.name: {"phase": Phase(int(snapshot.phase[n, i])).name, **_pod(snapshot, n, i)}
-                for i, lm in enumerate(cluster.lms)
+                name: {"phase": phases[phase], "cores": c, "vgpus": g} if c or g else {"phase": phases[phase]}
+                for name, phase, c, g in zip(names, phase_row, cores, vgpus, strict=True)
             },
             "free": {
                 "cores": int(snapshot.free_cores[n]),
@@ -152,15 +161,10 @@ def view(cluster: Cluster, snapshot: Snapshot, detailed: bool) -> dict[str, Any]
             },
             "age_s": _number(snapshot.age_s[n]),
         }
-        for n, node in enumerate(cluster.nodes)
+        for n, (node, backlog, phase_row, cores, vgpus) in enumerate(rows)
     }
     return {**totals, "nodes": nodes}
 
 
 def _by_lm(cluster: Cluster, values: Any) -> dict[str, int]:
     return {lm.name: int(value) for lm, value in zip(cluster.lms, values, strict=True)}
-
-
-def _pod(snapshot: Snapshot, n: int, i: int) -> dict[str, Any]:
-    allocation = snapshot.allocation(n, i)
-    return {} if allocation.is_off else {"cores": allocation.cores, "vgpus": allocation.vgpus}

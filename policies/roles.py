@@ -7,7 +7,7 @@ on exactly where it stopped. A rule that forecasts is a `Watcher`: what it has l
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 
@@ -58,5 +58,6 @@ class Watcher(Protocol):
 
 def watch(fillings: Sequence[object], snapshot: Snapshot) -> bool:
     """Show the snapshot to the fillings that watch; True where one of them asks for a new macro-policy."""
-    asked = [filling.watch(snapshot) for filling in fillings if isinstance(filling, Watcher)]
+    # Asking for the attribute is what `isinstance` does with a protocol, at a tenth of the price in every slot.
+    asked = [filling.watch(snapshot) for filling in cast("Sequence[Watcher]", fillings) if hasattr(filling, "watch")]
     return any(asked)

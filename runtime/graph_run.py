@@ -27,6 +27,7 @@ from graph.slot import SlotGraph, build_graph
 from graph.state import SlotState
 from graph.trace import Trace
 from memory import MemoryAway
+from runtime.collector import calm_collector
 
 Approver = Callable[[dict[str, Any]], Awaitable[bool]]
 """Shows a macro-policy to a person and waits for yes or no."""
@@ -56,11 +57,12 @@ class GraphRun:
         asked = waiting.interrupts if waiting.values.get("slot") == first else ()  # killed while a person was asked
         if asked:
             self.deps.watch(await self.deps.snapshot(first))  # what goes on has observed already
-        for slot in range(first, self.slots):
-            state = await self._slot(graph, config, slot, asked)
-            asked = ()
-            if self.on_slot is not None:
-                await self.on_slot(state)
+        with calm_collector():
+            for slot in range(first, self.slots):
+                state = await self._slot(graph, config, slot, asked)
+                asked = ()
+                if self.on_slot is not None:
+                    await self.on_slot(state)
         return first
 
     async def _slot(self, graph: SlotGraph, config: RunnableConfig, slot: int, asked: Sequence[Interrupt]) -> SlotState:
