@@ -144,7 +144,7 @@ async def ask(
     finally:
         _tell_breaker(agent, known, failure)
     return Attempt(
-        messages=tuple(said[: len(messages)]) + tuple(_struck(message, agent) for message in said[len(messages) :]),
+        messages=(*messages, *[_struck(message, agent) for message in said[len(messages) :]]),
         answer=None if answer is None else _strike(answer, agent),
         error=None if failure is None else _strike(str(failure), agent),
         prompt_tokens=caller.prompt_tokens,

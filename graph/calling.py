@@ -33,6 +33,8 @@ TRIES = 4
 """Calls that one question may make until one is answered."""
 FIRST_WAIT_S = 0.5
 """At most, before the second of them, where the server asks for no wait; doubled each time."""
+_FORMS = tuple(AnswerFormat)
+_LOOSER = dict(zip(_FORMS, _FORMS[1:], strict=False))
 FREE = (Reason.CONNECTION, Reason.RATE_LIMIT, Reason.REJECTED_BY_SERVER)
 """Failures before the model worked, which cost nothing."""
 
@@ -91,19 +93,20 @@ class Caller:
 
         A server that rejects a form is asked again with the next looser one, and its endpoint remembers that.
         """
-        endpoint, formats = self.agent.endpoint, list(AnswerFormat)
-        for form in formats[formats.index(endpoint.answer_format) :]:
+        endpoint = self.agent.endpoint
+        form = tightest = endpoint.answer_format
+        while True:
             try:
                 reply = await self.call(messages, _options(form, self.agent.role, schema))
             except Exception as error:
-                if form is formats[-1] or not rejects_request(error):
+                if form not in _LOOSER or not rejects_request(error):
                     raise
+                form = _LOOSER[form]
                 continue
-            if formats.index(form) > formats.index(endpoint.answer_format):
+            if form is not tightest and _FORMS.index(form) > _FORMS.index(endpoint.answer_format):
                 endpoint.answer_format = form
                 logger.warning("%s holds answers to %s only", endpoint.address or self.agent.name, form)
             return reply
-        raise AssertionError("the loop above returns or raises")
 
     async def call(self, messages: Sequence[Message], options: Mapping[str, Any]) -> Reply:
         """Call the model, again where its server is busy or away, and put what that cost on the account.

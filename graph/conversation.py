@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolCall, ToolMessage
 from langchain_core.outputs import ChatResult
@@ -42,8 +41,7 @@ def characters(messages: Sequence[Message]) -> int:
     return sum(len(message["content"]) for message in messages)
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """What a model sent back."""
 
     text: str
@@ -73,13 +71,11 @@ class Reply:
 def read_message(message: AIMessage, finish: str | None = None) -> Reply:
     """Read a message; `finish` is used where its metadata does not say why the model stopped."""
     usage: Mapping[str, Any] = message.usage_metadata or {}  # a cache puts other things in it
-    content = message.content
+    content, broken = message.content, message.invalid_tool_calls
     return Reply(
         text=content if isinstance(content, str) else str(message.text),
         tool_calls=tuple(message.tool_calls),
-        broken_calls=tuple(
-            ToolCall(name=call["name"] or "", args={}, id=call["id"]) for call in message.invalid_tool_calls
-        ),
+        broken_calls=tuple([ToolCall(name=call["name"] or "", args={}, id=call["id"]) for call in broken]),
         prompt_tokens=int(usage.get("input_tokens", 0)),
         completion_tokens=int(usage.get("output_tokens", 0)),
         measured="input_tokens" in usage,

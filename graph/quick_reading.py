@@ -50,10 +50,8 @@ class DeploymentReader:
         found = form.fullmatch(text) if 4 * len(text) <= MOST_BYTES else None
         if found is None:
             return parse_deployment(self._cluster, n, text)
-        allocations = [OFF] * self._cluster.n_lms
-        groups = found.groups()
-        for place, i in enumerate(lms):
-            mode, amount = groups[2 * place : 2 * place + 2]
+        allocations, groups = [OFF] * self._cluster.n_lms, found.groups()
+        for i, mode, amount in zip(lms, groups[::2], groups[1::2], strict=True):
             if mode is not None:
                 allocations[i] = self._allocation(mode, amount)
         return Deployment(n, tuple(allocations))
