@@ -251,7 +251,7 @@ class Gpus:
                     self._fixed_s[n, i], self._compute_s[n, i] = profile.fixed_s, profile.compute_s
 
     def speeds(self, cores: IntArray, vgpus: IntArray) -> tuple[FloatArray, FloatArray, IntArray]:
-        """Return fixed and compute seconds per prompt and the physical GPU of each pod: [N, I], not to be written to."""
+        """Return fixed and compute seconds per prompt, and the physical GPU: [N, I] each, not to be written to."""
         key = (cores.tobytes(), vgpus.tobytes())
         if self._last is None or self._last[0] != key:
             self._last = key, self._speeds(cores, vgpus)
