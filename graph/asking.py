@@ -84,6 +84,7 @@ class Asking:
                 messages,
                 schema,
                 ear=self._ear,
+                slot=slot,
                 account=account,
                 tools=self._tools if attempt == 0 else (),
                 clock=self._clock,
@@ -102,6 +103,7 @@ async def ask(
     schema: Mapping[str, Any],
     *,
     ear: Ear,
+    slot: int,
     account: Account | None = None,
     tools: Sequence[BaseTool] = (),
     clock: Callable[[], float] = time.monotonic,
@@ -114,6 +116,7 @@ async def ask(
         messages: role and content of each.
         schema: JSON schema of the answer.
         ear: of the agent's model.
+        slot: in which it is asked.
         account: of the slot; None sets no limit.
         tools: that the model may call first.
         clock: monotonic seconds, the clock of the running event loop.
@@ -127,7 +130,7 @@ async def ask(
     refused = _refusal(agent, left_s)
     if refused is not None:
         return Attempt(tuple(said), None, error=str(refused))
-    caller = Caller(agent, ear, account, clock, started + left_s, key)
+    caller = Caller(agent, ear, slot, account, clock, started + left_s, key)
     answer: str | None = None
     failure: Failure | None = None
     known = False

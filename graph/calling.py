@@ -13,11 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_core.callbacks import AsyncCallbackManager
+from langchain_core.callbacks import AsyncCallbackManager, BaseCallbackManager
 from langchain_core.globals import get_llm_cache
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
-from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
@@ -42,32 +41,37 @@ FREE = (Reason.CONNECTION, Reason.RATE_LIMIT, Reason.REJECTED_BY_SERVER)
 class Ear:
     """Knows whether anybody listens to the calls of a model: callbacks of the run around them, or a tracer.
 
-    LangChain finds that out anew for every call, which takes longer than all else around a call. A node of the graph
-    runs under one configuration, so the answer holds for all the questions that the node asks.
+    LangChain finds that out anew for every call, which takes longer than all else around a call. Who listens to a whole
+    run is in its configuration, for all to see; what else there may be is asked for once a slot.
     """
 
     def __init__(self, model: BaseChatModel) -> None:
         """Listen to a model."""
         self._model = model
-        self._config: RunnableConfig | None = None
+        self._slot: int | None = None
         self._heard = False
 
-    def hears(self) -> bool:
-        """True where a callback or a tracer has a say in the next call."""
-        config = var_child_runnable_config.get()
-        if config is None or config is not self._config:
-            callbacks = None if config is None else config.get("callbacks")
-            model, self._config = self._model, config
-            self._heard = bool(
-                AsyncCallbackManager.configure(callbacks, model.callbacks, verbose=model.verbose).handlers
-            )
+    def hears(self, slot: int) -> bool:
+        """True where a callback or a tracer has a say in a call of that slot."""
+        model, config = self._model, var_child_runnable_config.get()
+        around = None if config is None else config.get("callbacks")
+        if not isinstance(around, BaseCallbackManager) or model.callbacks or model.verbose:
+            manager = AsyncCallbackManager.configure(around, model.callbacks, verbose=model.verbose)
+            return bool(manager.handlers)
+        if around.handlers:
+            return True
+        if slot != self._slot:
+            self._heard = bool(AsyncCallbackManager.configure(around).handlers)
+            self._slot = slot
         return self._heard
 
 
-async def invoke(ear: Ear, model: BaseChatModel, messages: list[BaseMessage], options: Mapping[str, Any]) -> Reply:
+async def invoke(
+    ear: Ear, slot: int, model: BaseChatModel, messages: list[BaseMessage], options: Mapping[str, Any]
+) -> Reply:
     """Call a model once, through `ainvoke` where a callback, a tracer, a cache or a rate limiter has a say."""
     cached = model.cache is not False and (model.cache is not None or get_llm_cache() is not None)
-    if cached or model.rate_limiter is not None or ear.hears():
+    if cached or model.rate_limiter is not None or ear.hears(slot):
         return read_message(await model.ainvoke(messages, **options))
     return read_result(await model._agenerate(messages, **options))
 
@@ -78,6 +82,7 @@ class Caller:
 
     agent: Agent
     ear: Ear
+    slot: int
     account: Account | None
     clock: Callable[[], float]
     ends_s: float
@@ -128,7 +133,7 @@ class Caller:
 
     async def _retried(self, messages: list[BaseMessage], options: Mapping[str, Any]) -> Reply:
         try:
-            return await invoke(self.ear, self.agent.model, messages, options)
+            return await invoke(self.ear, self.slot, self.agent.model, messages, options)
         except Exception as error:
             if not is_retryable(error):
                 raise
@@ -137,7 +142,7 @@ class Caller:
         async def again() -> Reply:
             if known:
                 raise known.pop()
-            return await invoke(self.ear, self.agent.model, messages, options)
+            return await invoke(self.ear, self.slot, self.agent.model, messages, options)
 
         # Entered with the first failure in hand: the good case does without its cost.
         retrying = AsyncRetrying(
