@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,7 +23,7 @@ from domain.ledger import Outcome
 from domain.telemetry import EpochTelemetry, Snapshot
 from graph.gate import Draft, Kind
 from policies.rehearsal.foresight import Expectation, Figures, Foresight
-from policies.rehearsal.planner import Candidate, RehearsalPlanner
+from policies.rehearsal.planner import Candidate, Effort, RehearsalPlanner
 from policies.rehearsal.profile import Profile
 from policies.rehearsal.score import Prediction, Rehearsal
 from policies.roles import PLANNER, generator
@@ -37,6 +37,8 @@ IN_FORCE = "in force"
 class RehearsalSettings:
     """What is rehearsed of the decisions of agents, and how. Efforts are counts, the same on every machine."""
 
+    effort: Effort = field(default_factory=Effort)
+    """Of the rule's plan that the planner's answer is compared with."""
     slots: bool = True
     """True where routes and deployments are rehearsed too, every slot."""
     margin: float = 0.02
@@ -94,7 +96,7 @@ class Rehearser:
             clock: monotonic seconds, for guards.
         """
         self.cluster, self.seed, self.settings = cluster, seed, settings or RehearsalSettings()
-        self.rule = RehearsalPlanner(cluster, clock=clock)
+        self.rule = RehearsalPlanner(cluster, self.settings.effort, clock)
         self._prepared: Prepared | None = None
 
     def watch(self, snapshot: Snapshot) -> bool:

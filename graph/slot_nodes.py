@@ -31,7 +31,8 @@ class SlotNodes:
         snapshot = await self._deps.snapshot(state["slot"])
         changed = self._deps.watch(snapshot)
         traffic, last = state.get("traffic", []), state.get("last_traffic", [])
-        if state["slot"] % cluster.epoch_slots == 0:
+        begun = (state.get("snapshot") or {}).get("slot") == state["slot"]  # a slot that was cut off starts over
+        if state["slot"] % cluster.epoch_slots == 0 and not begun:
             last, traffic = traffic, np.zeros((cluster.n_nodes, cluster.n_lms), dtype=np.int64).tolist()
         update: SlotUpdate = {
             "snapshot": self._view(snapshot),
