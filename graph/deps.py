@@ -71,7 +71,7 @@ class GateSettings:
 
     tolerance: float = 1e-3
     """How far shares may miss one and still be scaled instead of refused."""
-    shard_nodes: int = 25
+    shard_nodes: int = 100
     """Nodes per deployer task past `shard_above`; each task costs the graph time that grows with their square."""
     shard_above: int = 200
     """Up to so many nodes every deployer is a task of its own, which Studio shows one by one."""

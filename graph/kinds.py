@@ -9,7 +9,7 @@ import numpy as np
 
 from domain.cluster import Cluster
 from domain.constraints import Violation, check_deployment, check_macro_policy, check_routing
-from domain.decisions import Allocation, Deployment, MacroPolicy, RoutingPlan
+from domain.decisions import OFF, Allocation, Deployment, MacroPolicy, RoutingPlan
 from domain.ledger import Case, Role
 from domain.telemetry import Snapshot
 from graph import answers
@@ -145,7 +145,7 @@ def macro_policy_of(cluster: Cluster, data: dict[str, Any] | None) -> MacroPolic
 def deployment_of(cluster: Cluster, n: int, data: dict[str, Any]) -> Deployment:
     """Read the form with names."""
     cells = [data[lm.name] for lm in cluster.lms]
-    return Deployment(n, tuple(Allocation() if cell == "off" else Allocation(**cell) for cell in cells))
+    return Deployment(n, tuple([OFF if cell == "off" else Allocation(**cell) for cell in cells]))
 
 
 def traffic_by_name(cluster: Cluster, prompts: Sequence[Sequence[int]], slots: int) -> dict[str, dict[str, float]]:

@@ -1,7 +1,8 @@
 """Entries of the ledger as text, made quickly: a slot writes one for each of hundreds of nodes.
 
 Nearly all of such an entry are the instructions of its agent, which are the same in every slot, so their text is kept.
-What comes out is what `Document.of` makes of the same entry, to the letter; whatever is not plain goes that way.
+What comes out holds what `Document.of` makes of the same entry, attempts and messages last; whatever is not plain goes
+that way.
 """
 
 from __future__ import annotations
@@ -15,10 +16,9 @@ from domain.ledger import Attempt, Decision
 from memory.documents import SHAPES, Document, Kind, Value, needs_cleaning
 
 _encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
-_names = [field.name for field in fields(Decision)]
-_BEFORE, _AFTER = _names[: _names.index("attempts")], _names[_names.index("attempts") + 1 :]
-_BESIDE = [field.name for field in fields(Attempt) if field.name != "messages"]
-"""What stands before and after an entry's attempts, and after an attempt's messages."""
+_ENTRY = [field.name for field in fields(Decision) if field.name != "attempts"]
+_ATTEMPT = [field.name for field in fields(Attempt) if field.name != "messages"]
+_ALONE = {"role", "content"}
 MOST_KEPT = 5_000
 """Instructions whose text is kept; past that many the keeping starts over."""
 
@@ -42,25 +42,26 @@ class LedgerText:
             TypeError: it holds something that JSON cannot.
         """
         try:
-            head = _plain({name: getattr(decision, name) for name in _BEFORE})
-            tail = _plain({name: getattr(decision, name) for name in _AFTER})
+            entry = _plain({name: getattr(decision, name) for name in _ENTRY})
             attempts = ",".join([self._attempt(attempt) for attempt in decision.attempts])
         except (_NotPlain, ValueError):
             body = {**_shallow(decision), "attempts": [_shallow(attempt) for attempt in decision.attempts]}
             return Document.of(Kind.DECISION, body)
         values: dict[str, Value] = {name: getattr(decision, name) for name in SHAPES[Kind.DECISION].columns}
         values["role"] = decision.role.value
-        return Document(Kind.DECISION, values, f'{head[:-1]},"attempts":[{attempts}],{tail[1:]}')
+        return Document(Kind.DECISION, values, f'{entry[:-1]},"attempts":[{attempts}]}}')
 
     def _attempt(self, attempt: Attempt) -> str:
-        rest = _plain({name: getattr(attempt, name) for name in _BESIDE})
+        said = _plain({name: getattr(attempt, name) for name in _ATTEMPT})
         messages = ",".join([self._message(message) for message in attempt.messages])
-        return f'{{"messages":[{messages}],{rest[1:]}'
+        return f'{said[:-1]},"messages":[{messages}]}}'
 
     def _message(self, message: Mapping[str, str]) -> str:
-        if len(message) != 2 or message.get("role") != "system":
+        if message.keys() != _ALONE:
             return _plain(message)
-        content = message.get("content", "")
+        role, content = message["role"], message["content"]
+        if role != "system":
+            return f'{{"role":{_plain(role)},"content":{_plain(content)}}}'
         known = self._kept.get(content)
         if known is None:
             known = _plain(message)
@@ -70,7 +71,7 @@ class LedgerText:
         return known
 
 
-def _plain(value: Mapping[str, Any]) -> str:
+def _plain(value: Mapping[str, Any] | str) -> str:
     text = _encode(value)
     if needs_cleaning(text):
         raise _NotPlain

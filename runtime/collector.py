@@ -1,6 +1,6 @@
 """The garbage collector while slots run: it looks at what a slot has made, not at the whole program again and again.
 
-A slot of hundreds of nodes makes some ten thousand objects and gives nearly all of them back without the collector's
+A slot of hundreds of nodes makes tens of thousands of objects and gives all but a few back without the collector's
 help. Python's usual settings look at them every 700 objects and, every few slots, at everything that was ever imported,
 which takes a tenth of a second. Garbage in cycles is still found, a little later.
 """
@@ -11,8 +11,8 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-YOUNG = 50_000
-"""New objects before the collector looks at them; a slot of 600 nodes has about half as many at a time."""
+YOUNG = 200_000
+"""New objects before the collector looks at them; a slot of 600 nodes has some 90,000 at a time."""
 
 
 @contextmanager
