@@ -22,9 +22,10 @@ from domain.errors import InputError
 from domain.ledger import Attempt, Reason
 from graph.agent import Agent
 from graph.budget import Account, Budget
-from graph.calling import Caller, Ear
+from graph.calling import Caller
 from graph.conversation import Message
 from graph.failures import Failure, classify
+from graph.line import Line
 from graph.tape import Question, Tape
 from graph.tool_rounds import consult
 
@@ -58,7 +59,7 @@ class Asking:
         """
         if budget is not None and budget.limits.cost_usd is not None and agent.price is None:
             raise InputError(f"a budget in USD needs the price of {agent.name}; add it to the price table")
-        self.agent, self._ear = agent, Ear(agent.model)
+        self.agent, self._line = agent, Line(agent.model)
         self._tape, self._budget, self._tools, self._clock = tape, budget, tuple(tools), clock
         self._parameters = {
             **agent.parameters,
@@ -83,7 +84,7 @@ class Asking:
                 agent,
                 messages,
                 schema,
-                ear=self._ear,
+                line=self._line,
                 slot=slot,
                 account=account,
                 tools=self._tools if attempt == 0 else (),
@@ -102,7 +103,7 @@ async def ask(
     messages: Sequence[Message],
     schema: Mapping[str, Any],
     *,
-    ear: Ear,
+    line: Line,
     slot: int,
     account: Account | None = None,
     tools: Sequence[BaseTool] = (),
@@ -115,7 +116,7 @@ async def ask(
         agent: who is asked.
         messages: role and content of each.
         schema: JSON schema of the answer.
-        ear: of the agent's model.
+        line: to the agent's model.
         slot: in which it is asked.
         account: of the slot; None sets no limit.
         tools: that the model may call first.
@@ -130,7 +131,7 @@ async def ask(
     refused = _refusal(agent, left_s)
     if refused is not None:
         return Attempt(tuple(said), None, error=str(refused))
-    caller = Caller(agent, ear, slot, account, clock, started + left_s, key)
+    caller = Caller(agent, line, slot, account, clock, started + left_s, key)
     answer: str | None = None
     failure: Failure | None = None
     known = False

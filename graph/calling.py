@@ -1,8 +1,4 @@
-"""Calls to a model on behalf of one question: the cheapest way in, the tightest form of answer, the only retries.
-
-A slot asks hundreds of agents side by side, so what a call costs on this side counts. LangChain's `ainvoke` spends
-most of it on callbacks and tracing; where nobody listens, the model is called beneath them.
-"""
+"""Calls to a model on behalf of one question: the tightest form of answer, the only retries, the account."""
 
 from __future__ import annotations
 
@@ -13,18 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_core.callbacks import AsyncCallbackManager, BaseCallbackManager
-from langchain_core.globals import get_llm_cache
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
-from langchain_core.runnables.config import var_child_runnable_config
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from domain.ledger import Reason
 from graph.agent import Agent, AnswerFormat
 from graph.budget import CHARACTERS_PER_TOKEN, Account, Reservation
-from graph.conversation import Message, Reply, characters, read_message, read_result, to_langchain
+from graph.conversation import Message, Reply, characters
 from graph.failures import classify, is_retryable, rejects_request, retry_after_s, tokens_of
+from graph.line import Line
 
 logger = logging.getLogger(__name__)
 
@@ -38,50 +31,12 @@ FREE = (Reason.CONNECTION, Reason.RATE_LIMIT, Reason.REJECTED_BY_SERVER)
 """Failures before the model worked, which cost nothing."""
 
 
-class Ear:
-    """Knows whether anybody listens to the calls of a model: callbacks of the run around them, or a tracer.
-
-    LangChain finds that out anew for every call, which takes longer than all else around a call. Who listens to a whole
-    run is in its configuration, for all to see; what else there may be is asked for once a slot.
-    """
-
-    def __init__(self, model: BaseChatModel) -> None:
-        """Listen to a model."""
-        self._model = model
-        self._slot: int | None = None
-        self._heard = False
-
-    def hears(self, slot: int) -> bool:
-        """True where a callback or a tracer has a say in a call of that slot."""
-        model, config = self._model, var_child_runnable_config.get()
-        around = None if config is None else config.get("callbacks")
-        if not isinstance(around, BaseCallbackManager) or model.callbacks or model.verbose:
-            manager = AsyncCallbackManager.configure(around, model.callbacks, verbose=model.verbose)
-            return bool(manager.handlers)
-        if around.handlers:
-            return True
-        if slot != self._slot:
-            self._heard = bool(AsyncCallbackManager.configure(around).handlers)
-            self._slot = slot
-        return self._heard
-
-
-async def invoke(
-    ear: Ear, slot: int, model: BaseChatModel, messages: list[BaseMessage], options: Mapping[str, Any]
-) -> Reply:
-    """Call a model once, through `ainvoke` where a callback, a tracer, a cache or a rate limiter has a say."""
-    cached = model.cache is not False and (model.cache is not None or get_llm_cache() is not None)
-    if cached or model.rate_limiter is not None or ear.hears(slot):
-        return read_message(await model.ainvoke(messages, **options))
-    return read_result(await model._agenerate(messages, **options))
-
-
 @dataclass
 class Caller:
     """Makes the calls of one question, all inside its time and on its account."""
 
     agent: Agent
-    ear: Ear
+    line: Line
     slot: int
     account: Account | None
     clock: Callable[[], float]
@@ -122,7 +77,7 @@ class Caller:
         """
         agent, size = self.agent, characters(messages)
         held = self.account.reserve(size, agent.max_completion_tokens, agent.price) if self.account else None
-        converted = [to_langchain(message) for message in messages]
+        converted = self.line.messages(messages)
         try:
             reply = await self._retried(converted, options)
         except Exception as error:
@@ -133,7 +88,7 @@ class Caller:
 
     async def _retried(self, messages: list[BaseMessage], options: Mapping[str, Any]) -> Reply:
         try:
-            return await invoke(self.ear, self.slot, self.agent.model, messages, options)
+            return await self.line.call(self.slot, messages, options)
         except Exception as error:
             if not is_retryable(error):
                 raise
@@ -142,7 +97,7 @@ class Caller:
         async def again() -> Reply:
             if known:
                 raise known.pop()
-            return await invoke(self.ear, self.slot, self.agent.model, messages, options)
+            return await self.line.call(self.slot, messages, options)
 
         # Entered with the first failure in hand: the good case does without its cost.
         retrying = AsyncRetrying(
