@@ -48,9 +48,9 @@ class RehearsalSettings:
     horizon_slots: int = 8
     """Slots with arrivals in the rehearsal of a slot's decisions."""
     futures: int = 4
-    """Futures of such a rehearsal; on large clusters two, then none: their slots are not rehearsed."""
+    """Futures of such a rehearsal, 2 or more."""
     node_slots: int = 10_000
-    """Nodes times slots that one comparison of a slot's decisions may simulate, two rehearsals."""
+    """Nodes times slots that two such rehearsals may simulate; slots of larger clusters are not rehearsed."""
     runs: int = 16
     """Rehearsals of one slot's deployments at most."""
     guard: float = 0.1
@@ -59,6 +59,8 @@ class RehearsalSettings:
     def __post_init__(self) -> None:
         if not 0.0 <= self.margin <= 1.0:
             raise InputError(f"the margin of a rehearsal must be from 0 to 1, not {self.margin:g}")
+        if self.futures < 2:
+            raise InputError(f"a slot must be rehearsed on 2 futures or more, not {self.futures}")
 
 
 @dataclass(frozen=True, slots=True)

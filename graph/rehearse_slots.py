@@ -9,10 +9,13 @@ within the margin.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from domain.cluster import Cluster
 from domain.decisions import OFF, Deployment, MacroPolicy, RoutingPlan
@@ -63,9 +66,8 @@ class SlotRehearser:
         """
         self._cluster, self._rule, self._seed, self._settings, self._clock = cluster, rule, seed, settings, clock
         self._deploys = deploys
-        one = 2 * cluster.n_nodes * (settings.horizon_slots + DRAINING)
-        futures = min(settings.futures, settings.node_slots // one)
-        self.futures = futures if futures >= 2 else 0
+        played = 2 * cluster.n_nodes * (settings.horizon_slots + DRAINING) * settings.futures
+        self.futures = settings.futures if played <= settings.node_slots else 0
         """Of each rehearsal; 0: the cluster is too large to rehearse slots."""
         self._stage: tuple[int, Rehearsal, Prediction] | None = None
 
@@ -76,10 +78,8 @@ class SlotRehearser:
             return rule, Compared(frozenset([0]), {"verdict": "kept", "why": "the rule's own"})
         stage, base = self._begin(snapshot, policy)
         own = stage.predict(policy, Opening(routes=proposed))
-        limit = self._limit(base)
-        return rule, Compared(
-            frozenset([0] if own.objective <= limit else []), self._about(own.objective, base.objective, limit)
-        )
+        kept = self._harmless(own, base, base)
+        return rule, Compared(frozenset([0] if kept else []), self._about(kept, own, base))
 
     def deployments(
         self,
@@ -107,24 +107,22 @@ class SlotRehearser:
         stage, base = self._begin(snapshot, policy)
         until = self._clock() + self._settings.guard * self._cluster.slot_s
 
-        def play(kept: frozenset[int]) -> float:
+        def play(kept: frozenset[int]) -> Prediction:
             chosen = [proposed[n] if n in kept else rule[n] for n in sorted(proposed)]
-            opening = Opening(routes, [*fixed, *(d for d in chosen if d is not None)])
-            return stage.predict(policy, opening).objective
+            return stage.predict(policy, Opening(routes, [*fixed, *(d for d in chosen if d is not None)]))
 
-        together, alone = play(everybody), play(everybody - set(differing))
-        limit = max(self._limit(base), alone)
-        if together <= limit or len(differing) == 1:
-            kept = everybody if together <= limit else everybody - set(differing)
-            return Compared(kept, self._about(together, alone, limit))
-        kept, value = everybody - set(differing), alone
-        for n in differing[: self._settings.runs - 2]:
+        kept = everybody - set(differing)
+        together, alone = play(everybody), play(kept)
+        if self._harmless(together, base, alone):
+            return Compared(everybody, self._about(True, together, alone))
+        adopted = alone
+        for n in differing[: self._settings.runs - 2] if len(differing) > 1 else []:
             if self._clock() > until:
                 break
             trial = play(kept | {n})
-            if trial <= limit:
-                kept, value = kept | {n}, trial
-        return Compared(kept, {**self._about(together, alone, limit), "adopted_objective": value})
+            if self._harmless(trial, base, alone):
+                kept, adopted = kept | {n}, trial
+        return Compared(kept, {**self._about(False, together, alone), "adopted_objective": adopted.objective})
 
     def steady(self, snapshot: Snapshot, n: int, policy: MacroPolicy) -> Deployment | None:
         """Return the rule's deployment of a node; None leaves it as it is."""
@@ -150,8 +148,14 @@ class SlotRehearser:
             self._stage = snapshot.slot, stage, stage.predict(policy)
         return self._stage[1], self._stage[2]
 
-    def _limit(self, base: Prediction) -> float:
-        return base.objective * (1.0 + self._settings.margin / self._settings.horizon_slots)
+    def _harmless(self, own: Prediction, base: Prediction, incumbent: Prediction) -> bool:
+        """True where it is within the slot's share of the margin above the rules alone, or no worse than the incumbent.
+
+        A standard error of the mean difference, future by future, is added to it: of many decisions that are just as
+        good, the luck of a few futures must not pick those that are worse.
+        """
+        allowed = self._settings.margin / self._settings.horizon_slots * base.objective
+        return _above(own, base) <= allowed or _above(own, incumbent) <= 0.0
 
     def _same(self, snapshot: Snapshot, proposed: Deployment, rule: Deployment | None) -> bool:
         if rule is not None:
@@ -159,12 +163,17 @@ class SlotRehearser:
         n, up = proposed.node, is_up(snapshot, proposed.node)
         return all(a == (snapshot.allocation(n, i) if up[i] else OFF) for i, a in enumerate(proposed.allocations))
 
-    def _about(self, proposed: float, incumbent: float, limit: float) -> dict[str, Any]:
+    def _about(self, kept: bool, proposed: Prediction, incumbent: Prediction) -> dict[str, Any]:
         return {
-            "verdict": "kept" if proposed <= limit else "overruled",
-            "proposed_objective": proposed,
-            "incumbent_objective": incumbent,
-            "limit": limit,
+            "verdict": "kept" if kept else "overruled",
+            "proposed_objective": proposed.objective,
+            "incumbent_objective": incumbent.objective,
             "futures": self.futures,
             "slots": self._settings.horizon_slots,
         }
+
+
+def _above(own: Prediction, other: Prediction) -> float:
+    """Mean difference in J over the futures, and a standard error."""
+    difference = np.subtract(own.objectives, other.objectives)
+    return float(difference.mean() + difference.std(ddof=1) / math.sqrt(difference.size))
