@@ -85,7 +85,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         model = ("--base-url", server.base_url, "--model", "scripted")
         ran("run", "--family", "MA", *brief, *model, "--out", str(home / "agents"))
         shared = ("--memory", str(home / "shared.sqlite"))
-        ran("run", "--family", "MAL", *brief, *model, *shared, "--out", str(home / "elsewhere"))
+        ran("run", "--family", "MAL", *brief, *model, *shared, "--rehearse", "off", "--out", str(home / "elsewhere"))
     return home
 
 
