@@ -310,9 +310,9 @@ def evaluate_model(
 ) -> None:
     """Try a model on a fixed set of decisions: how often its answers pass the rules, and what they come to.
 
-    Example: [bold]edgewise evaluate-model --llm local --out smollm2.json[/bold]
+    Example: **edgewise evaluate-model --llm local --out smollm2.json**
 
-    Example: [bold]edgewise evaluate-model --base-url http://127.0.0.1:8080/v1 --model qwen3-8b[/bold]
+    Example: **edgewise evaluate-model --base-url http://127.0.0.1:8080/v1 --model qwen3-8b**
     """
     from runtime.commands.evaluate import evaluate
 

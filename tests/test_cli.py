@@ -19,7 +19,16 @@ from runtime.loop import SlotResult, run_slots
 from runtime.versions import ROOMS
 from twin.testbeds import read_testbed, to_yaml
 
-COMMANDS = [["run"], ["compare"], ["whatif"], ["evaluate-model"], ["families"], ["report"], ["trace", "inspect"], ["testbed", "show"]]
+COMMANDS = [
+    ["run"],
+    ["compare"],
+    ["whatif"],
+    ["evaluate-model"],
+    ["families"],
+    ["report"],
+    ["trace", "inspect"],
+    ["testbed", "show"],
+]
 HOUSE = Path(__file__).parents[1]
 
 
