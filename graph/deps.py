@@ -18,10 +18,12 @@ from graph.rehearse_slots import SlotRehearser
 from graph.reuse import Reuse
 from graph.schemas import schema_for_deployment, schema_for_routing
 from memory.store import Memory
+from policies.backlog import BacklogScheduler
 from policies.random import RandomDeployer, RandomPlanner, RandomScheduler
 from policies.rehearsal.foresight import Foresight
 from policies.rehearsal.planner import RehearsalPlanner
 from policies.roles import Deployer, Planner, Scheduler, watch
+from policies.steady import SteadyDeployer
 from prompts.deployer import DeployerPrompts
 from prompts.scheduler import SchedulerPrompts
 from prompts.situation import Situations
@@ -63,6 +65,13 @@ class Fallbacks:
         """P1's: the random policy in every role."""
         cluster = testbed.cluster
         return cls(RandomPlanner(cluster), RandomScheduler(cluster), RandomDeployer(cluster))
+
+    @classmethod
+    def rehearsed(cls, testbed: Testbed) -> Fallbacks:
+        """The rules that answers of agents are compared with."""
+        cluster = testbed.cluster
+        rules = RehearsalPlanner(cluster), BacklogScheduler(cluster), SteadyDeployer(cluster)
+        return cls(*rules, planner_name="rehearsal", scheduler_name="backlog", deployer_name="steady")
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,9 @@ class Context:
     ] = 1.0
     planner_model: Annotated[str | None, Field(description="Model that plans; empty for gpt-5, as in P1.")] = None
     model: Annotated[str | None, Field(description="Model that schedules and deploys; empty for gpt-4o.")] = None
+    rehearse: Annotated[
+        bool, Field(description="Try what agents decide in the twin first, and take the rules' where it is worse.")
+    ] = True
     planner_tools: Annotated[
         bool, Field(description="Let a planning agent recall, look and rehearse before it answers.")
     ] = False

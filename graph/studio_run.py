@@ -22,6 +22,8 @@ from graph.deps import Deps, Fallbacks, Filling, GateSettings
 from graph.kinds import deployment_of
 from graph.models import can_be_asked, default_settings, open_agents
 from graph.planner_tools import planner_tools
+from graph.rehearse import RehearsalSettings
+from graph.rehearsing import rehearse
 from graph.studio_context import AGENT, Context
 from graph.world import World
 from memory import Memory, open_memory
@@ -102,6 +104,8 @@ def _prepare(context: Context, values: Mapping[str, Any], memory: Memory, name: 
     workload, twin = load_workload(context.workload, cluster, context.seed, context.load), Twin(cluster)
     testbed = WatchedTestbed(TwinTestbed(twin, workload), cluster.epoch_slots)
     deps = _fill(context, testbed, memory, name)
+    if values.get("foresight"):
+        deps.foresight.load(values["foresight"])
     world = world or World.new(context.made, cluster)
     world.play(deps, testbed, twin, workload)
     if (values.get("snapshot") or {}).get("slot") == world.slots:  # the run goes on in the middle of a slot
@@ -117,7 +121,8 @@ def _prepare(context: Context, values: Mapping[str, Any], memory: Memory, name: 
 
 def _fill(context: Context, testbed: WatchedTestbed, memory: Memory, name: str) -> StudioDeps:
     family = make(context.family, testbed.cluster, {context.family: context.recipe})
-    return StudioDeps(
+    agents = {role for role, by in context.filled.items() if by == AGENT} if context.rehearse else set[Role]()
+    deps = StudioDeps(
         testbed=testbed,
         memory=memory,
         run=name,
@@ -126,10 +131,13 @@ def _fill(context: Context, testbed: WatchedTestbed, memory: Memory, name: str) 
         planner=None if family.planner is None else Filling(family.planner_name, family.planner),
         scheduler=Filling(family.scheduler_name, family.scheduler),
         deployer=Filling(family.deployer_name, family.deployer),
-        fallbacks=Fallbacks.random(testbed),
+        fallbacks=Fallbacks.rehearsed(testbed) if agents else Fallbacks.random(testbed),
         local=family.local and context.scheduler != AGENT,
         gate=GateSettings(full_detail_nodes=sys.maxsize),  # the thread's world lives on in the state
     )
+    if agents:
+        rehearse(deps, RehearsalSettings(), agents=agents)
+    return deps
 
 
 async def _add_agents(context: Context, deps: Deps, stack: AsyncExitStack) -> None:

@@ -33,6 +33,7 @@ from graph.deps import Deps
 from graph.gate import Draft, Kind, decide, settled_by_rule
 from graph.kinds import deployment_kind, deployment_of, keep, macro_policy_kind, routing_kind
 from graph.ledger import draft_of
+from graph.rehearse_drafts import rehearse_deployments, rehearse_routing
 from memory.engine import MemoryAway
 from policies.roles import DEPLOYER, PLANNER, SCHEDULER, generator
 from tools.traffic import SlotTraffic, come_again
@@ -79,6 +80,7 @@ class Shadow:
         """Decide by `deps`, whose testbed is looked at and never told anything."""
         self.deps = deps
         self._macro: dict[str, Any] | None = None
+        self._by = ""
         self._epoch = -1
 
     async def decide(self, snapshot: Snapshot, acting: Deps) -> Decisions:
@@ -94,13 +96,14 @@ class Shadow:
         if deps.planner is not None and (moved or epoch != self._epoch):
             plan = known.get((Role.PLANNER, None)) or await self._plan(snapshot)
             made.append((Role.PLANNER, None, plan))
-            self._macro, self._epoch = plan.decision, epoch
+            self._macro, self._by, self._epoch = plan.decision, plan.decided_by, epoch
         routing = known.get((Role.SCHEDULER, None)) or await self._route(snapshot)
         made.append((Role.SCHEDULER, None, routing))
         nodes = deps.testbed.cluster.nodes
         drafts = await asyncio.gather(
             *(self._deploy(snapshot, n, known.get((Role.DEPLOYER, node.name))) for n, node in enumerate(nodes))
         )
+        drafts = await self._rehearsed(snapshot, routing, drafts)
         made += [(Role.DEPLOYER, node.name, draft) for node, draft in zip(nodes, drafts, strict=True)]
         entries = [draft.entry(deps.run, slot, role, node) for role, node, draft in made]
         await deps.memory.put_decisions([e for e in entries if (e.role, e.node) not in known])
@@ -116,16 +119,21 @@ class Shadow:
         )
 
     async def _plan(self, snapshot: Snapshot) -> Draft:
-        deps, filling, recalled = self.deps, self.deps.planner, None
+        deps, filling, recalled, candidates = self.deps, self.deps.planner, None, None
         assert filling is not None
         last = deps.last_case
         traffic = last.traffic if last is not None else {}
         if filling.asker is not None:
             with contextlib.suppress(MemoryAway):
                 recalled = await deps.memory.recall(deps.testbed.cluster.name, traffic or None)
-        kind = macro_policy_kind(deps, snapshot, traffic, last, recalled)
+            if deps.rehearsal is not None:
+                in_force = self._policy if self._by.startswith("agent:") else None
+                prepared = await deps.rehearsal.prepare(snapshot, in_force)
+                candidates = deps.rehearsal.told(prepared, 1.0)  # nothing comes of a shadow's plans
+        kind = macro_policy_kind(deps, snapshot, traffic, last, recalled, candidates)
         if filling.asker is not None:
-            return await decide(kind, filling.asker(snapshot.slot, None), filling.name)
+            draft = await decide(kind, filling.asker(snapshot.slot, None), filling.name)
+            return draft if deps.rehearsal is None else await deps.rehearsal.settle(kind, draft, prepared)
         policy = filling.acting.plan(snapshot, deps.history, generator(deps.seed, PLANNER, snapshot.slot))
         return settled_by_rule(kind, policy, filling.name)
 
@@ -133,7 +141,10 @@ class Shadow:
         deps, filling = self.deps, self.deps.scheduler
         kind: Kind[RoutingPlan] = routing_kind(deps, snapshot, self._macro)
         if filling.asker is not None:
-            return await decide(kind, filling.asker(snapshot.slot, None), filling.name)
+            draft = await decide(kind, filling.asker(snapshot.slot, None), filling.name)
+            if deps.slot_rehearsal is None:
+                return draft
+            return await rehearse_routing(deps.slot_rehearsal, kind, draft, snapshot, self._policy)
         rng = generator(deps.seed, SCHEDULER, snapshot.slot)
         return settled_by_rule(kind, filling.acting.schedule(snapshot, self._policy, rng), filling.name)
 
@@ -150,6 +161,17 @@ class Shadow:
         if decision is None:
             return Draft(decision={}, outcome=Outcome.RULE, decided_by=f"rule:{filling.name}")
         return settled_by_rule(kind, decision, filling.name)
+
+    async def _rehearsed(self, snapshot: Snapshot, routing: Draft, drafts: Sequence[Draft]) -> list[Draft]:
+        """Rehearse what agents want to deploy, all nodes together."""
+        deps = self.deps
+        if deps.slot_rehearsal is None or routing.decision is None:
+            return list(drafts)
+        kinds = {n: deployment_kind(deps, snapshot, n, self._macro) for n in range(len(drafts))}
+        routes = RoutingPlan.from_json(deps.testbed.cluster, routing.decision)
+        by_node = dict(enumerate(drafts))
+        done = await rehearse_deployments(deps.slot_rehearsal, kinds, by_node, snapshot, self._policy, routes)
+        return [done[n] for n in sorted(done)]
 
     @property
     def _policy(self) -> MacroPolicy:

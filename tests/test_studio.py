@@ -306,10 +306,26 @@ async def test_an_agent_without_a_key_or_a_server_is_refused_with_what_to_set(th
 async def test_agents_fill_the_roles_that_they_are_chosen_for(thread: Thread, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(decides(sound_answers(BRISTOL))) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
-        state = await thread.run(0, planner="agent", scheduler="agent", planner_model="mine", family="RF")
+        roles = {"planner": "agent", "scheduler": "agent", "planner_model": "mine", "family": "RF"}
+        state = await thread.run(0, **roles, rehearse=False)
     by_role = {line["role"]: line["decided_by"] for line in state["decisions"]}
     assert by_role == {"planner": "agent:mine", "scheduler": "agent:gpt-4o", "deployer": "rule:full"}
     assert all(line["outcome"] in ("accepted", "rule") for line in state["decisions"])
+
+
+async def test_rehearsals_and_predictions_are_in_the_state_and_go_on_from_slot_to_slot(
+    thread: Thread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(decides(sound_answers(BRISTOL))) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        first = await thread.run(0, planner="agent", family="RH")
+        second = await thread.run(1, planner="agent", family="RH")
+    told = first["plan_draft"]["rehearsal"]
+    assert (told["verdict"], told["incumbent"]["name"]) == ("overruled", "candidate 1")
+    assert first["macro_by"] == second["macro_by"] == "rehearsal:candidate 1"
+    before, after = (state["foresight"]["open"][0] for state in (first, second))
+    assert (before["slot"], after["slot"]) == (0, 0)
+    assert after["arrived"] > before["arrived"] > 0
 
 
 # Shared checkpoints
