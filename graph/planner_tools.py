@@ -15,6 +15,7 @@ from graph.deps import Deps
 from memory.engine import MemoryAway
 from memory.recall import Recalled
 from policies.lyapunov import LyapunovDeployer
+from policies.rehearsal.planner import RehearsalPlanner
 from policies.roles import DEPLOYER, SCHEDULER, generator
 from policies.shares import ShareScheduler
 from tools.looking import read_snapshot, scrape_node
@@ -61,8 +62,13 @@ def planner_tools(deps: Deps) -> list[BaseTool]:
 
 
 def rehearsal_rules(deps: Deps) -> Rules:
-    """Who decides in a rehearsal: the run's own rules, and in place of agents rules that keep to the macro-policy."""
+    """Who decides in a rehearsal: the run's own rules, and in place of agents rules that keep to the macro-policy.
+
+    Where the answer will be rehearsed, it is by those rules with which it will be.
+    """
     cluster = deps.testbed.cluster
+    if deps.rehearsal is not None:
+        return _of_rehearsal(deps.rehearsal.rule)
     scheduler = deps.scheduler.rule or ShareScheduler(cluster)
     deployer = deps.deployer.rule or LyapunovDeployer(cluster, follow_roles=True)
 
@@ -80,6 +86,17 @@ def rehearsal_rules(deps: Deps) -> Rules:
             f"nodes deploy by {'the rule ' + deps.deployer.name if deps.deployer.rule else 'backlog within your roles'}"
         ),
     )
+
+
+def _of_rehearsal(rule: RehearsalPlanner) -> Rules:
+    def schedule(snapshot: Snapshot, policy: MacroPolicy) -> RoutingPlan:
+        return rule.scheduler.route(snapshot, policy, rule.forecast.traffic())
+
+    def deploy(snapshot: Snapshot, n: int, policy: MacroPolicy) -> Deployment | None:
+        choice = rule.deployer.choose(snapshot, n, policy, rule.forecast.traffic())
+        return rule.deployer.step(snapshot, n, policy, choice)
+
+    return Rules(schedule, deploy, "requests are routed by the rule backlog, nodes deploy by the rule steady")
 
 
 def _draws(deps: Deps, snapshot: Snapshot, *key: int) -> np.random.Generator:
