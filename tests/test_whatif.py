@@ -56,11 +56,12 @@ def refused(*arguments: str) -> str:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _no_figures() -> Iterator[None]:
-    """Drawing takes longer than everything else in a small run."""
+def _in_little_time() -> Iterator[None]:
+    """Drawing takes longer than everything else in a small run; a few resamples tell what many do."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(runtime.experiment, "draw", lambda summary, folder: [])
         patched.setattr(runtime.commands.whatif, "_draw", lambda answer, folder: None)
+        patched.setattr(runtime.whatif.difference, "RESAMPLES", 300)
         yield
 
 
@@ -498,10 +499,7 @@ def paired(n: int, slots: int, rng: np.random.Generator, shift: float) -> tuple[
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
-def test_an_interval_holds_the_true_difference_about_as_often_as_it_says(
-    seeds: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runtime.whatif.difference, "RESAMPLES", 300)
+def test_an_interval_holds_the_true_difference_about_as_often_as_it_says(seeds: int) -> None:
     cluster = dataclasses.replace(BRISTOL, lms=BRISTOL.lms[:1], deadline_s=450.0)
     rng, held, widths = np.random.default_rng(5), 0, list[float]()
     for _ in range(60):

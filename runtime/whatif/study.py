@@ -26,7 +26,7 @@ from runtime.versions import versions
 from runtime.whatif.answer import WHATIF, Change, Check, Replay, WhatIf
 from runtime.whatif.difference import CONFIDENCE, block_slots, differences, figure_names, figures, sums
 from runtime.whatif.edits import Edits, moved, moves
-from runtime.whatif.recording import Recorded, Recording, read_records
+from runtime.whatif.recording import RUN_ID, Recorded, Recording, read_records
 from runtime.whatif.replay import RESULT, NoDecisions, Requests, play_decisions, play_rules
 from twin.testbeds import TestbedFile, to_yaml
 
@@ -149,8 +149,11 @@ class Study:
 
     @cached_property
     def _ledger(self) -> str | Path | None:
+        """Where the decisions are; None where the run kept none."""
         own = self.recording.folder / MEMORY
-        return own if own.exists() else self.memory
+        if own.exists():
+            return own
+        return self.memory if (self.recording.folder / RUN_ID).exists() else None
 
     def _decisions(self, folder: RunFolder, k: int, progress: RunProgress) -> Path:
         """Carry the recorded decisions out again."""
