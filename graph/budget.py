@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from domain.errors import InputError
 
@@ -79,8 +79,7 @@ class BudgetExhaustedError(Exception):
     """The sentence says which limit a question would break."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reservation:
+class Reservation(NamedTuple):
     """The most that a question can cost."""
 
     tokens: int

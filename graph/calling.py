@@ -31,7 +31,7 @@ FREE = (Reason.CONNECTION, Reason.RATE_LIMIT, Reason.REJECTED_BY_SERVER)
 """Failures before the model worked, which cost nothing."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Caller:
     """Makes the calls of one question, all inside its time and on its account."""
 
@@ -79,27 +79,27 @@ class Caller:
         held = self.account.reserve(size, agent.max_completion_tokens, agent.price) if self.account else None
         converted = self.line.messages(messages)
         try:
-            reply = await self._retried(converted, options)
+            try:
+                reply = await self.line.call(self.slot, converted, options)
+            except Exception as error:
+                if not is_retryable(error):
+                    raise
+                reply = await self._retried(error, converted, options)
         except Exception as error:
             self._settle_failure(held, error)
             raise
         self._settle(held, reply, size)
         return reply
 
-    async def _retried(self, messages: list[BaseMessage], options: Mapping[str, Any]) -> Reply:
-        try:
-            return await self.line.call(self.slot, messages, options)
-        except Exception as error:
-            if not is_retryable(error):
-                raise
-            known = [error]
+    async def _retried(self, error: Exception, messages: list[BaseMessage], options: Mapping[str, Any]) -> Reply:
+        """Try again after an error, for as long as it makes sense. Raises the last error."""
+        known = [error]
 
         async def again() -> Reply:
             if known:
                 raise known.pop()
             return await self.line.call(self.slot, messages, options)
 
-        # Entered with the first failure in hand: the good case does without its cost.
         retrying = AsyncRetrying(
             retry=retry_if_exception(is_retryable),
             wait=self._wait_s,

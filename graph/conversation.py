@@ -38,7 +38,7 @@ def to_langchain(message: Message) -> BaseMessage:
 
 def characters(messages: Sequence[Message]) -> int:
     """Length of all contents together."""
-    return sum(len(message["content"]) for message in messages)
+    return sum([len(message["content"]) for message in messages])
 
 
 class Reply(NamedTuple):

@@ -18,6 +18,7 @@ from memory.documents import SHAPES, Document, Kind, Value, needs_cleaning
 _encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 _ENTRY = [field.name for field in fields(Decision) if field.name != "attempts"]
 _ATTEMPT = [field.name for field in fields(Attempt) if field.name != "messages"]
+_COLUMNS = tuple(SHAPES[Kind.DECISION].columns)
 _ALONE = {"role", "content"}
 MOST_KEPT = 5_000
 """Instructions whose text is kept; past that many the keeping starts over."""
@@ -42,19 +43,27 @@ class LedgerText:
             TypeError: it holds something that JSON cannot.
         """
         try:
-            entry = _plain({name: getattr(decision, name) for name in _ENTRY})
-            attempts = ",".join([self._attempt(attempt) for attempt in decision.attempts])
+            pieces = [_plain({name: getattr(decision, name) for name in _ENTRY})[:-1], ',"attempts":[']
+            for attempt in decision.attempts:
+                pieces += self._attempt(attempt)
         except (_NotPlain, ValueError):
             body = {**_shallow(decision), "attempts": [_shallow(attempt) for attempt in decision.attempts]}
             return Document.of(Kind.DECISION, body)
-        values: dict[str, Value] = {name: getattr(decision, name) for name in SHAPES[Kind.DECISION].columns}
+        if decision.attempts:
+            pieces.pop()  # a comma
+        pieces.append("]}")
+        values: dict[str, Value] = {name: getattr(decision, name) for name in _COLUMNS}
         values["role"] = decision.role.value
-        return Document(Kind.DECISION, values, f'{entry[:-1]},"attempts":[{attempts}]}}')
+        return Document(Kind.DECISION, values, "".join(pieces))
 
-    def _attempt(self, attempt: Attempt) -> str:
-        said = _plain({name: getattr(attempt, name) for name in _ATTEMPT})
-        messages = ",".join([self._message(message) for message in attempt.messages])
-        return f'{said[:-1]},"messages":[{messages}]}}'
+    def _attempt(self, attempt: Attempt) -> list[str]:
+        """Pieces of an attempt's text and a comma; put together once, for they are long."""
+        pieces = [_plain({name: getattr(attempt, name) for name in _ATTEMPT})[:-1], ',"messages":[']
+        for message in attempt.messages:
+            pieces += [self._message(message), ","]
+        if attempt.messages:
+            pieces.pop()
+        return [*pieces, "]}", ","]
 
     def _message(self, message: Mapping[str, str]) -> str:
         if message.keys() != _ALONE:
