@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from domain.decisions import MacroPolicy
 from domain.errors import InputError
 from domain.ledger import Outcome
 from graph.deps import Deps, Filling
@@ -19,6 +20,7 @@ from graph.rehearsing import rehearse
 from policies.families import make
 from runtime.agent_request import AgentRequest
 from runtime.agent_settings import read_request
+from runtime.commands.agent_runs import ask_on_terminal
 from runtime.loop import run_slots
 from runtime.report import report
 from runtime.results import BoundFigures, FamilyResult, PredictionFigures, RoleFigures, Summary, Telemetry
@@ -171,3 +173,20 @@ def test_the_planners_tool_rehearses_with_the_rules_by_which_its_answer_will_be(
     assert (rules.schedule(snapshot, policy).targets >= 0).any()
     assert rules.deploy(snapshot, 1, policy) is not None
     assert deps.slot_rehearsal is None, "no agent decides in the slots of this run"
+
+
+@pytest.mark.parametrize("rehearsed", [True, False])
+async def test_a_person_who_approves_is_told_what_is_predicted(
+    rehearsed: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    predicted = {"objective": 0.0094, "mean_latency_s": 16.9, "fairness": 1.0}
+    question = {
+        "question": "Adopt it?",
+        "decided_by": "agent:m",
+        "macro_policy": MacroPolicy.unrestricted(CLUSTER).to_json(CLUSTER),
+        "rehearsal": {"predicted": predicted} if rehearsed else None,
+    }
+    assert await ask_on_terminal(question) is True
+    sentence = "Predicted: J 0.0094, mean latency 16.9 s, F 1.000."
+    assert (sentence in capsys.readouterr().err) == rehearsed

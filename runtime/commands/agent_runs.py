@@ -43,6 +43,10 @@ async def ask_on_terminal(question: dict[str, Any]) -> bool:
     """Show a macro-policy and wait for yes or no; raises InputError where nobody is there to answer."""
     console = Console(stderr=True, highlight=False)
     console.print(f"\n{question['question']} Decided by {question['decided_by']}.", markup=False)
+    told = (question.get("rehearsal") or {}).get("predicted")
+    if told is not None:
+        latency = "none" if told["mean_latency_s"] is None else f"{told['mean_latency_s']:.1f} s"
+        console.print(f"Predicted: J {told['objective']:.4f}, mean latency {latency}, F {told['fairness']:.3f}.")
     console.print(policy_table(question["macro_policy"]))
     while True:
         console.print("Adopt it? [y/n] ", end="", markup=False)
