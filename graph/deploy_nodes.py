@@ -15,7 +15,7 @@ from graph.deps import Deps
 from graph.gate import Draft, decide, settled_by_rule
 from graph.kinds import deployment_kind, deployment_of
 from graph.ledger import Ledger, draft_of
-from graph.rehearse_drafts import rehearse_deployments
+from graph.rehearse_drafts import not_rehearsed, rehearse_deployments
 from graph.state import DeployerTask, SlotState, SlotUpdate
 from policies.roles import DEPLOYER, generator
 
@@ -44,8 +44,10 @@ class DeployNodes:
         snapshot = await self._deps.snapshot(state["slot"])
         drafts = await asyncio.gather(*(self._deploy(snapshot, n, state["macro_policy"]) for n in state["nodes"]))
         if self._deps.slot_rehearsal is not None and self._deps.deployer.asker is not None:
-            pairs = zip(state["nodes"], drafts, strict=True)
-            return {"proposals": [{"node": n, "draft": draft.to_json()} for n, draft in pairs]}
+            if self._deps.slot_rehearsal.futures:
+                pairs = zip(state["nodes"], drafts, strict=True)
+                return {"proposals": [{"node": n, "draft": draft.to_json()} for n, draft in pairs]}
+            drafts = [not_rehearsed(draft) for draft in drafts]
         names = [self._deps.testbed.cluster.nodes[n].name for n in state["nodes"]]
         entries = [
             draft.entry(self._deps.run, snapshot.slot, Role.DEPLOYER, name)

@@ -21,6 +21,11 @@ def is_open(draft: Draft) -> bool:
     return draft.outcome in (Outcome.ACCEPTED, Outcome.REPAIRED) and draft.rehearsal is None
 
 
+def not_rehearsed(draft: Draft) -> Draft:
+    """Say of an agent's decision that it is taken as it is."""
+    return replace(draft, rehearsal=NOT_REHEARSED) if is_open(draft) else draft
+
+
 async def rehearse_routing(
     slots: SlotRehearser, kind: Kind[RoutingPlan], draft: Draft, snapshot: Snapshot, policy: MacroPolicy
 ) -> Draft:
@@ -28,7 +33,7 @@ async def rehearse_routing(
     if not is_open(draft) or draft.decision is None:
         return draft
     if not slots.futures:
-        return replace(draft, rehearsal=NOT_REHEARSED)
+        return not_rehearsed(draft)
     proposed = kind.from_json(draft.decision)
     rule, compared = await asyncio.to_thread(slots.routes, snapshot, policy, proposed)
     about = dict(compared.about)
@@ -61,7 +66,7 @@ async def rehearse_deployments(
     if not opened:
         return dict(drafts)
     if not slots.futures:
-        return {n: replace(d, rehearsal=NOT_REHEARSED) if is_open(d) else d for n, d in drafts.items()}
+        return {n: not_rehearsed(draft) for n, draft in drafts.items()}
     proposed = {n: kinds[n].from_json(drafts[n].decision or {}) for n in opened}
     fixed = [kinds[n].from_json(d.decision) for n, d in sorted(drafts.items()) if d.decision and n not in proposed]
     rule = {n: slots.steady(snapshot, n, policy) for n in opened}
