@@ -42,7 +42,8 @@ class DeployNodes:
     async def deployer(self, state: DeployerTask) -> SlotUpdate:
         """Decide for the nodes of the task; a node whose agent fails costs the others nothing."""
         snapshot = await self._deps.snapshot(state["slot"])
-        drafts = await asyncio.gather(*(self._deploy(snapshot, n, state["macro_policy"]) for n in state["nodes"]))
+        first, *others = [self._deploy(snapshot, n, state["macro_policy"]) for n in state["nodes"]]
+        drafts = [await first] if not others else await asyncio.gather(first, *others)
         if self._deps.slot_rehearsal is not None and self._deps.deployer.asker is not None:
             if self._deps.slot_rehearsal.futures:
                 pairs = zip(state["nodes"], drafts, strict=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from domain.cluster import Cluster
 from domain.ledger import Case, Outcome
@@ -16,6 +18,9 @@ from graph.deps import Deps
 from graph.kinds import traffic_by_name
 from graph.state import SlotState, SlotUpdate
 from memory.engine import MemoryAway
+
+_PHASES = [phase.name for phase in Phase]
+_READY, _PENDING = int(Phase.READY), int(Phase.PENDING)
 
 
 class SlotNodes:
@@ -122,50 +127,51 @@ class SlotNodes:
 
 
 def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
+    return None if math.isnan(value) else float(value)
 
 
 def view(cluster: Cluster, snapshot: Snapshot, detailed: bool) -> dict[str, Any]:
     """A snapshot as plain data with names: node by node where `detailed`, else in sums."""
+    names, phases = [lm.name for lm in cluster.lms], snapshot.phase.tolist()
+    every = [phase for row in phases for phase in row]
+    ages: list[float] = snapshot.age_s.tolist()
     totals = {
         "slot": snapshot.slot,
         "time_s": snapshot.time_s,
-        "backlog_prompts": _by_lm(cluster, snapshot.backlog_prompts.sum(axis=0)),
-        "arrived_prompts": _by_lm(cluster, snapshot.arrived_prompts.sum(axis=0)),
-        "pending_pods": int((snapshot.phase == Phase.PENDING).sum()),
-        "ready_pods": int((snapshot.phase == Phase.READY).sum()),
-        "unread_nodes": int(np.isnan(snapshot.age_s).sum()),
+        "backlog_prompts": _by_lm(names, snapshot.backlog_prompts),
+        "arrived_prompts": _by_lm(names, snapshot.arrived_prompts),
+        "pending_pods": every.count(_PENDING),
+        "ready_pods": every.count(_READY),
+        "unread_nodes": sum(map(math.isnan, ages)),
     }
     if not detailed:
         return totals
-    names, phases = [lm.name for lm in cluster.lms], [Phase(phase).name for phase in range(len(Phase))]
     rows = zip(
         cluster.nodes,
         snapshot.backlog_prompts.tolist(),
-        snapshot.phase.tolist(),
-        snapshot.cores.tolist(),
-        snapshot.vgpus.tolist(),
+        zip(phases, snapshot.cores.tolist(), snapshot.vgpus.tolist(), strict=True),
+        snapshot.free_cores.tolist(),
+        snapshot.free_ram_gb.tolist(),
+        snapshot.free_vgpus.tolist(),
+        snapshot.free_vram_gb.tolist(),
+        ages,
         strict=True,
     )
     nodes = {
         node.name: {
             "backlog_prompts": dict(zip(names, backlog, strict=True)),
             "pods": {
-                name: {"phase": phases[phase], "cores": c, "vgpus": g} if c or g else {"phase": phases[phase]}
-                for name, phase, c, g in zip(names, phase_row, cores, vgpus, strict=True)
+                name: {"phase": _PHASES[phase], "cores": c, "vgpus": g} if c or g else {"phase": _PHASES[phase]}
+                for name, phase, c, g in zip(names, *pods, strict=True)
             },
-            "free": {
-                "cores": int(snapshot.free_cores[n]),
-                "ram_gb": float(snapshot.free_ram_gb[n]),
-                "vgpus": int(snapshot.free_vgpus[n]),
-                "vram_gb": float(snapshot.free_vram_gb[n]),
-            },
-            "age_s": _number(snapshot.age_s[n]),
+            "free": {"cores": cores, "ram_gb": ram_gb, "vgpus": vgpus, "vram_gb": vram_gb},
+            "age_s": _number(age),
         }
-        for n, (node, backlog, phase_row, cores, vgpus) in enumerate(rows)
+        for node, backlog, pods, cores, ram_gb, vgpus, vram_gb, age in rows
     }
     return {**totals, "nodes": nodes}
 
 
-def _by_lm(cluster: Cluster, values: Any) -> dict[str, int]:
-    return {lm.name: int(value) for lm, value in zip(cluster.lms, values, strict=True)}
+def _by_lm(names: list[str], prompts: NDArray[np.int64]) -> dict[str, int]:
+    """[N, I] prompts to those of each LM."""
+    return dict(zip(names, prompts.sum(axis=0).tolist(), strict=True))

@@ -111,6 +111,10 @@ class SqliteEngine:
         await self._writer.close()
 
     def _store(self, connection: sqlite3.Connection, documents: Sequence[Document]) -> None:
+        if len(documents) == 1:  # a statement is all or nothing by itself
+            (document,) = documents
+            connection.execute(insert(document.kind), (*document.values.values(), document.text, document.data))
+            return
         connection.execute("BEGIN IMMEDIATE")
         try:
             for kind, group in groupby(documents, key=lambda document: document.kind):

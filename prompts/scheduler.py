@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from domain.cluster import Cluster
 from domain.decisions import MacroPolicy
 from domain.telemetry import Snapshot
@@ -40,7 +38,7 @@ class SchedulerPrompts:
         user = _TEMPLATE.fill_user(
             shares=shares,
             nodes="\n".join([self._node(situation, n, own) for n, own in enumerate(roles)]),
-            arrivals=_arrivals(self._cluster, snapshot),
+            arrivals=self._arrivals(snapshot),
             slot=str(snapshot.slot),
         )
         return [self._system, user]
@@ -73,6 +71,17 @@ class SchedulerPrompts:
         line = f"- {self._names[n]}: roles {roles} | {state} | free {situation.headroom(n)}"
         return f"{line} | {reading}" if reading else line
 
+    def _arrivals(self, snapshot: Snapshot) -> str:
+        """Prompts of the last slot by LM and origin."""
+        lines = []
+        for lm, arrived in zip(self._situations.lms, snapshot.arrived_prompts.T.tolist(), strict=True):
+            if any(arrived):
+                origins = zip(self._names, arrived, strict=True)
+                lines.append(
+                    f"- {lm}: {', '.join([f'{name} {number(prompts)}' for name, prompts in origins if prompts])}"
+                )
+        return "\n".join(lines) if lines else "None."
+
 
 def scheduler_messages(cluster: Cluster, snapshot: Snapshot, policy: MacroPolicy) -> list[Message]:
     """Return what `SchedulerPrompts.messages` does, for a caller that asks once."""
@@ -82,13 +91,3 @@ def scheduler_messages(cluster: Cluster, snapshot: Snapshot, policy: MacroPolicy
 def _form(cluster: Cluster, lms: list[str]) -> str:
     row = ", ".join(f'{quoted(lm)}: "<node>"' for lm in lms)
     return f'{{"reasoning": "<why>", "routes": {{{quoted(cluster.nodes[0].name)}: {{{row}}}, …}}}}'
-
-
-def _arrivals(cluster: Cluster, snapshot: Snapshot) -> str:
-    names = [node.name for node in cluster.nodes]
-    lines = []
-    for i, lm in enumerate(cluster.lms):
-        arrived = snapshot.arrived_prompts[:, i]
-        if np.any(arrived):
-            lines.append(f"- {quoted(lm.name)}: {sentences.heaviest(names, arrived, cluster.n_nodes)}")
-    return "\n".join(lines) if lines else "None."
