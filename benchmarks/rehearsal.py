@@ -45,6 +45,7 @@ class Size:
 
     seeds: int
     slots: int
+    workloads: tuple[str, ...] = ("p1", "real")
 
     @property
     def all_seeds(self) -> range:
@@ -88,7 +89,7 @@ def interval(values: Sequence[float]) -> str:
 
 def families(cluster: Cluster, size: Size) -> None:
     """RH, the baselines and the bound on P1's workload and on the real traces."""
-    for workload in ("p1", "real"):
+    for workload in size.workloads:
         print(f"\n{workload}, {size.seeds} seeds, {size.slots} slots: median [95 % interval]")
         print(f"{'':6} {'J':28} {'mean latency s':26} {'F_norm':24} least success of an LM")
         told: dict[str, list[EpochTelemetry]] = {}
@@ -250,9 +251,12 @@ def main() -> None:
     parser.add_argument("--fast", action="store_true", help="3 seeds of 100 slots")
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--slots", type=int)
+    parser.add_argument("--workload", choices=("p1", "real"), help="of the families; both unless given")
     parser.add_argument("--part", choices=("families", "load", "error", "ideas", "time"))
     asked = parser.parse_args()
     size = Size(asked.seeds or (3 if asked.fast else 20), asked.slots or (100 if asked.fast else 200))
+    if asked.workload:
+        size = replace(size, workloads=(asked.workload,))
     cluster = load_builtin("bristol")
     if asked.part in (None, "time"):
         seconds(cluster, "p1")  # compiles

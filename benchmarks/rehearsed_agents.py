@@ -130,7 +130,13 @@ def scripts() -> list[Script]:
     """The agents of the table."""
     ones, empty = np.ones(CLUSTER.n_lms), Twin(CLUSTER).observe()
     traffic = Traffic(
-        np.full((CLUSTER.n_nodes, CLUSTER.n_lms), 8 / 9), 4.5 * ones, 5.25 * ones, 0.1 * ones, 50.0, 0.1 * ones
+        np.full((CLUSTER.n_nodes, CLUSTER.n_lms), 8 / 9),
+        4.5 * ones,
+        5.25 * ones,
+        0.1 * ones,
+        50.0,
+        0.1 * ones,
+        24.0 * ones,
     )
     near = RehearsalPlanner(CLUSTER).candidates(empty, traffic, np.random.default_rng(4))[0].policy
     even, random = MacroPolicy.unrestricted(CLUSTER), RandomPlanner(CLUSTER).plan(empty, (), generator(5))

@@ -25,7 +25,7 @@ def cluster() -> Cluster:
 def traffic(cluster: Cluster, requests: float = 0.9, batch: float = 4.5) -> Traffic:
     ones = np.ones(cluster.n_lms)
     even = np.full((cluster.n_nodes, cluster.n_lms), requests)
-    return Traffic(even, batch * ones, 5.0 * ones, ones, 50.0, 0.0 * ones)
+    return Traffic(even, batch * ones, 5.0 * ones, ones, 50.0, 0.0 * ones, even.sum(axis=0) * batch)
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ def menus(cluster: Cluster) -> Menus:
 def even(cluster: Cluster, requests: float, batch: float = 4.5) -> Traffic:
     ones = np.ones(cluster.n_lms)
     rates = np.full((cluster.n_nodes, cluster.n_lms), requests)
-    return Traffic(rates, batch * ones, 5.25 * ones, ones, 50.0, 0.1 * ones)
+    return Traffic(rates, batch * ones, 5.25 * ones, ones, 50.0, 0.1 * ones, rates.sum(axis=0) * batch)
 
 
 def seen(cluster: Cluster, slot: int, requests: np.ndarray, batch: int = 4) -> Snapshot:

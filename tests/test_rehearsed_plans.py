@@ -51,7 +51,7 @@ def answer(policy: MacroPolicy, cluster: Cluster = CLUSTER) -> str:
 def near_the_rule() -> MacroPolicy:
     """A plan of the rule's for traffic like P1's, made from an empty cluster once and for all."""
     ones = np.ones(CLUSTER.n_lms)
-    traffic = Traffic(np.full((6, 4), 8 / 9), 4.5 * ones, 5.25 * ones, 0.1 * ones, 50.0, 0.1 * ones)
+    traffic = Traffic(np.full((6, 4), 8 / 9), 4.5 * ones, 5.25 * ones, 0.1 * ones, 50.0, 0.1 * ones, 24.0 * ones)
     rng = np.random.default_rng(4)
     return RehearsalPlanner(CLUSTER).candidates(Twin(CLUSTER).observe(), traffic, rng)[0].policy
 

@@ -29,7 +29,7 @@ def menus(cluster: Cluster) -> Menus:
 def traffic(cluster: Cluster, factors: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)) -> Traffic:
     ones = np.ones(cluster.n_lms)
     even = np.full((cluster.n_nodes, cluster.n_lms), 0.9) * np.array(factors)
-    return Traffic(even, 4.5 * ones, 5.0 * ones, ones, 50.0, 0.0 * ones)
+    return Traffic(even, 4.5 * ones, 5.0 * ones, ones, 50.0, 0.0 * ones, 4.5 * even.sum(axis=0))
 
 
 def macro(cluster: Cluster, shares: dict[int, list[float]]) -> MacroPolicy:

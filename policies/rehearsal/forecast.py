@@ -22,14 +22,21 @@ from domain.workload import Arrivals
 
 FloatArray = NDArray[np.float64]
 
-LONG, SHORT = 80.0, 8.0
+LONG, SHORT = 80.0, 4.0
 """Slots of memory of the two estimates."""
 SHRINK = 4.0
 """Slots of even traffic that are mixed into each origin's own."""
 FIRST_GUESS = 3.0
 """Slots of the traffic assumed at first that are mixed in, divided by one more than the slots seen."""
-SURPRISE, SHIFT = 4.5, 0.25
-"""Standard deviations, and share of the rate, by which the short memory must differ for the traffic to have changed."""
+SURPRISE = 7.0
+"""Logarithm of how much likelier the short memory must have made what came, for a change of traffic."""
+PEAK_MEMORY = 400.0
+"""Slots in which a peak of an LM's traffic is forgotten."""
+STORM, STORM_SLOTS = 1.5, 8
+"""How much higher than its rate an LM's peak must be for a storm to be feared, and how many slots storms last; by then
+a planner has seen what is going on."""
+LEAST_RATE = 0.3
+"""Requests of an LM per slot that are expected at least where likelihoods are compared."""
 BLIND = 0.15
 """Added to the unevenness of arrivals, since routes hold for a slot; fits LM4's wait on bristol at 0.9 utilisation."""
 UNKNOWN = 0.3
@@ -51,9 +58,11 @@ class Traffic:
     dispersion: FloatArray
     """[I] variance of the requests of a slot, origin and LM, divided by their mean; 1 for Poisson."""
     slots: float
-    """Slots that the estimate rests on; 0 before the first."""
+    """Slots that the estimate of the least known LM rests on; 0 before the first."""
     swing: FloatArray
     """[I] standard deviation of an LM's rate over minutes, as a share of the rate: bursts, and what is not known."""
+    peak: FloatArray
+    """[I] most prompts of an LM per slot, over the slots of the short memory; to begin with, the first guess."""
 
     @property
     def prompts(self) -> FloatArray:
@@ -81,6 +90,20 @@ class Traffic:
         shifts = np.column_stack([rng.permutation(quantiles) for _ in self.swing])
         factors = np.clip(1.0 + self.swing * shifts, 0.2, 3.0)
         return [self.scaled(row).sample(first, slots, slot_s, rng) for row in factors]
+
+    def storm(self, first: int, slots: int, slot_s: float, rng: np.random.Generator) -> list[Arrivals] | None:
+        """Draw a future in which the LM that is furthest below its peak is at it for a while, from a quarter on.
+
+        None where no LM is far below. No forecast sees such a burst; a plan that could not bear it would be dear.
+        """
+        rate = np.maximum(self.prompts.sum(axis=0), 1e-9)
+        i = int(np.argmax(self.peak / rate))
+        if self.peak[i] < STORM * rate[i]:
+            return None
+        factors = np.where(np.arange(len(rate)) == i, self.peak / rate, 1.0)
+        begin, end = slots // 4, min(slots // 4 + STORM_SLOTS, slots)
+        parts = ((self, 0, begin), (self.scaled(factors), begin, end), (self, end, slots))
+        return [slot for traffic, a, b in parts for slot in traffic.sample(first + a, b - a, slot_s, rng)]
 
     def sample(self, first: int, slots: int, slot_s: float, rng: np.random.Generator) -> list[Arrivals]:
         """Draw the requests of `slots` slots from slot `first` on, at the expected rates."""
@@ -112,10 +135,10 @@ class Traffic:
 
 @dataclass
 class Sums:
-    """Discounted sums over the slots seen."""
+    """Discounted sums over the slots seen. Each LM has its own, since traffic may change for one of them alone."""
 
     slots: FloatArray
-    """[] their number."""
+    """[I] their number."""
     requests: FloatArray
     """[N, I]"""
     prompts: FloatArray
@@ -130,7 +153,7 @@ class Sums:
     @classmethod
     def zero(cls, nodes: int, lms: int) -> Sums:
         """Nothing seen."""
-        return cls(np.zeros(()), np.zeros((nodes, lms)), np.zeros(lms), np.zeros(lms), np.zeros(lms), np.zeros(lms))
+        return cls(np.zeros(lms), np.zeros((nodes, lms)), np.zeros(lms), np.zeros(lms), np.zeros(lms), np.zeros(lms))
 
     def fade(self, memory: float) -> None:
         """Forget a little of everything."""
@@ -150,47 +173,62 @@ class Forecast:
         self._cluster = cluster
         self._long = Sums.zero(cluster.n_nodes, cluster.n_lms)
         self._short = Sums.zero(cluster.n_nodes, cluster.n_lms)
+        self._surprise = np.zeros(cluster.n_lms)
         self._slot = 0
+        self.changed = -1
+        """Slot before which the traffic of an LM was last found to have changed; -1 where it never has."""
         self._prior = prior_requests(cluster)
+        self._peak = self._prior.copy()
         self._known: Traffic | None = None
 
     def watch(self, snapshot: Snapshot) -> None:
         """Learn from the slot that ended; a snapshot seen before changes nothing."""
         if snapshot.slot <= self._slot:
             return
-        now = self.traffic()
+        now, begun = self.traffic(), bool(self._long.slots.any())
         self._slot, self._known = snapshot.slot, None
         requests = snapshot.arrived_requests.astype(np.float64)
         prompts = snapshot.arrived_prompts.astype(np.float64)
-        batch = now.batch if self._long.slots else prompts.sum(axis=0) / np.maximum(requests.sum(axis=0), 1.0)
+        batch = now.batch if begun else prompts.sum(axis=0) / np.maximum(requests.sum(axis=0), 1.0)
         off, deviation = (prompts - requests * batch) ** 2, (requests - now.requests) ** 2
+        if begun:
+            self._compare(requests.sum(axis=0), now)
         for sums, memory in ((self._long, LONG), (self._short, SHORT)):
             sums.fade(memory)
             sums.slots += 1.0
             sums.requests += requests
             sums.prompts += prompts.sum(axis=0)
             sums.squares += off.sum(axis=0)
-            if self._long.slots > 2.0:
-                sums.deviations += deviation.sum(axis=0)
+            sums.deviations += np.where(self._long.slots > 2.0, deviation.sum(axis=0), 0.0)
         short, rate = self._short, np.maximum(now.requests.sum(axis=0), 1e-9)
-        if short.slots > 0.6 * SHORT:
-            ratio = short.requests.sum(axis=0) / short.slots / rate
-            self._long.swings += np.minimum(ratio - 1.0, 2.0) ** 2
-        if self.surprised(now).any():
-            swings = self._long.swings / np.maximum(self._long.slots, 1.0) * short.slots
-            self._long = replace(short, **{f.name: getattr(short, f.name).copy() for f in fields(short)})
-            self._long.swings = swings
+        ratio = short.requests.sum(axis=0) / short.slots / rate
+        self._long.swings += np.where(short.slots > 0.6 * SHORT, np.minimum(ratio - 1.0, 2.0) ** 2, 0.0)
+        lately, usual = (s.prompts / np.maximum(s.slots, 1.0) for s in (self._short, self._long))
+        faded = self._peak - np.maximum(self._peak - usual, 0.0) / PEAK_MEMORY
+        self._peak = np.where(short.slots > 0.6 * SHORT, np.maximum(lately, faded), faded)
+        if (self._surprise > SURPRISE).any():
+            self.changed = snapshot.slot
+            self._forget(self._surprise > SURPRISE)
 
-    def surprised(self, expected: Traffic) -> NDArray[np.bool_]:
-        """Return [I] True where the last few slots do not fit what was expected."""
-        sums = self._short
-        if sums.slots < 0.6 * SHORT:
-            return np.zeros(self._cluster.n_lms, dtype=np.bool_)
-        mean = expected.requests.sum(axis=0) * sums.slots
-        seen = sums.requests.sum(axis=0)
-        deviation = np.sqrt(np.maximum(expected.dispersion, 0.5) * np.maximum(mean, 1.0) + (expected.swing * mean) ** 2)
-        away = np.abs(seen - mean)
-        return np.asarray((away > SURPRISE * deviation) & (away > SHIFT * np.maximum(mean, 1.0)), dtype=np.bool_)
+    def _compare(self, came: FloatArray, now: Traffic) -> None:
+        """Add how much likelier the short memory made what came than the long one: a CUSUM of log-likelihood ratios.
+
+        Of the quasi-Poisson likelihood, whose variance is the dispersion times the mean. Page, Biometrika 41 (1954).
+        """
+        likely = [
+            came * np.log(mean) - mean
+            for mean in (np.maximum(s.requests.sum(axis=0) / s.slots, LEAST_RATE) for s in (self._short, self._long))
+        ]
+        ratio = (likely[0] - likely[1]) / np.maximum(now.dispersion, 1.0)
+        self._surprise = np.maximum(self._surprise + ratio, 0.0)
+
+    def _forget(self, changed: NDArray[np.bool_]) -> None:
+        """Let the short memory become the long one for LMs whose traffic has changed."""
+        self._surprise = np.where(changed, 0.0, self._surprise)
+        swings = self._long.swings / np.maximum(self._long.slots, 1.0) * self._short.slots
+        for f in fields(Sums):
+            old, new = getattr(self._long, f.name), getattr(self._short, f.name)
+            setattr(self._long, f.name, np.where(changed, swings if f.name == "swings" else new, old))
 
     def traffic(self) -> Traffic:
         """Return what the next slots are expected to bring."""
@@ -200,10 +238,10 @@ class Forecast:
 
     def _estimate(self) -> Traffic:
         sums, nodes = self._long, self._cluster.n_nodes
-        if not sums.slots:
+        if not sums.slots.any():
             ones = np.ones(self._cluster.n_lms)
             even = np.repeat(self._prior[None] / nodes, nodes, axis=0)
-            return Traffic(even, ones, 0.0 * ones, ones, 0.0, UNKNOWN * ones)
+            return Traffic(even, ones, 0.0 * ones, ones, 0.0, UNKNOWN * ones, self._peak)
         seen = sums.requests.sum(axis=0)
         some = np.maximum(seen, 1.0)
         batch = np.maximum(sums.prompts / some, 1.0)
@@ -211,25 +249,28 @@ class Forecast:
         mean = (seen + guess * self._prior / batch) / (sums.slots + guess) / nodes
         requests = (sums.requests + SHRINK * mean) / (sums.slots + SHRINK)
         dispersion = np.where(seen > 20.0, sums.deviations / some, 1.0)
-        return Traffic(
-            requests, batch, sums.squares / some, np.maximum(dispersion, 0.05), float(sums.slots), self._swing()
-        )
+        dispersion, known = np.maximum(dispersion, 0.05), float(sums.slots.min())
+        return Traffic(requests, batch, sums.squares / some, dispersion, known, self._swing(), self._peak)
 
     def _swing(self) -> FloatArray:
         """Return `Traffic.swing`: what was seen, less what counting alone brings, and what few slots leave open."""
         sums = self._long
-        slots, rate = float(sums.slots), np.maximum(sums.requests.sum(axis=0) / np.maximum(sums.slots, 1.0), 1e-9)
+        slots = np.maximum(sums.slots, 1.0)
+        rate = np.maximum(sums.requests.sum(axis=0) / slots, 1e-9)
         dispersion = np.clip(sums.deviations / np.maximum(sums.requests.sum(axis=0), 1.0), 0.1, None)
         batch = np.maximum(sums.prompts, 1.0) / np.maximum(sums.requests.sum(axis=0), 1.0)
         uneven = dispersion + sums.squares / np.maximum(sums.requests.sum(axis=0), 1.0) / batch**2
-        seen = np.maximum(sums.swings / max(slots, 1.0) - dispersion / (rate * SHORT), 0.0)
-        swing: FloatArray = np.sqrt(np.minimum(seen, 1.0) + uneven / (rate * max(slots, 1.0)))
+        seen = np.maximum(sums.swings / slots - dispersion / (rate * SHORT), 0.0)
+        swing: FloatArray = np.sqrt(np.minimum(seen, 1.0) + uneven / (rate * slots))
         return np.minimum(swing, 1.0)
 
     def save(self) -> dict[str, Any]:
         """Return the state as plain data."""
         return {
             "slot": self._slot,
+            "changed": self.changed,
+            "surprise": self._surprise.tolist(),
+            "peak": self._peak.tolist(),
             **{
                 name: {f.name: np.asarray(getattr(sums, f.name)).tolist() for f in fields(sums)}
                 for name, sums in (("long", self._long), ("short", self._short))
@@ -239,6 +280,8 @@ class Forecast:
     def load(self, data: dict[str, Any]) -> None:
         """Go on from `save`; raises KeyError where the data are of another kind."""
         self._slot, self._known = int(data["slot"]), None
+        self.changed, self._surprise = int(data["changed"]), np.array(data["surprise"], dtype=np.float64)
+        self._peak = np.array(data["peak"], dtype=np.float64)
         self._long, self._short = (
             Sums(**{f.name: np.array(data[name][f.name], dtype=np.float64) for f in fields(Sums)})
             for name in ("long", "short")

@@ -27,12 +27,16 @@ BoolArray = NDArray[np.bool_]
 
 PATIENCE_SLOTS = 6
 """Slots between a plan and the next one, unless the epoch ends."""
+HASTE_SLOTS = 2
+"""The same where the traffic of an LM was found to have changed meanwhile."""
 SHIFT = 0.15
 """Change of an LM's rate, as a share of it, that may be worth a new plan."""
 WIDENED = 3
 """Placements, best first, of which variants with an LM on every GPU are rehearsed too."""
 WORTH = 0.08
 """Share of J by which a new placement must be better than what runs."""
+CLEARLY = 0.05
+"""Share of J by which a plan must be better than leaving the rules their freedom."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +87,8 @@ class RehearsalPlanner:
     """Plans an epoch by search and rehearsal; asks for a new plan when the old one no longer fits the traffic.
 
     It asks where the forecast has left what the plan was made for, or a node was lost or has come back, and the fluid
-    yardstick finds a placement that is better by WORTH than what runs, PATIENCE_SLOTS after the last plan at the
-    earliest.
+    yardstick finds a placement that is better by WORTH than what runs; PATIENCE_SLOTS after the last plan at the
+    earliest, HASTE_SLOTS where the forecast has found that the traffic is no longer what it was.
     """
 
     def __init__(
@@ -104,7 +108,10 @@ class RehearsalPlanner:
     def watch(self, snapshot: Snapshot) -> bool:
         """Learn from the slot that ended."""
         self.forecast.watch(snapshot)
-        if self._planned is None or snapshot.slot < self._planned.slot + PATIENCE_SLOTS:
+        if self._planned is None:
+            return False
+        changed = self.forecast.changed > self._planned.slot
+        if snapshot.slot < self._planned.slot + (HASTE_SLOTS if changed else PATIENCE_SLOTS):
             return False
         return self._planned.outdated(snapshot, self.forecast.traffic()) and self._worth_it(snapshot)
 
@@ -130,7 +137,11 @@ class RehearsalPlanner:
         self._planned = Planned(snapshot.slot, self.forecast.traffic(), ~np.isnan(snapshot.age_s))
 
     def candidates(self, snapshot: Snapshot, traffic: Traffic, rng: np.random.Generator) -> list[Candidate]:
-        """Return rehearsed macro-policies, best first; what runs now is among them where anything does."""
+        """Return rehearsed macro-policies, best first; what runs now is among them where anything does.
+
+        First is the open policy, whatever the others promise, unless one of them is clearly better: it leaves the
+        rules all their freedom, so it bears traffic that nobody expected, which no rehearsal plays.
+        """
         began, effort, cluster = self._clock(), self._effort, self._cluster
         policies = self.proposals(snapshot, traffic, rng)
         slots = effort.node_slots // cluster.n_nodes
@@ -139,14 +150,20 @@ class RehearsalPlanner:
         horizon = int(min(effort.horizon_slots * known, max(8, slots // 8)))
         samples = int(min(effort.samples, max(1, slots // (4 * horizon))))
         policies = policies[: max(2, slots // (samples * 2 * horizon))]
-        rehearsal = Rehearsal(cluster, self.scheduler, self.deployer, snapshot, traffic, horizon, samples, rng)
+        rules = self.scheduler, self.deployer
+        rehearsal = Rehearsal(cluster, *rules, snapshot, traffic, horizon, samples, rng, storm=True)
         self.stage = rehearsal
         done = list[Candidate]()
         for policy in policies:
             if done and self._clock() - began > effort.seconds:
                 break
             done.append(Candidate(policy, rehearsal.predict(policy)))
-        return sorted(done, key=lambda candidate: candidate.prediction.objective)
+        free = open_policy(cluster, ~np.isnan(snapshot.age_s))
+        ranked = sorted(done, key=lambda candidate: candidate.prediction.objective)
+        for candidate in ranked:
+            if _same(candidate.policy, free) and not clearly_better(ranked[0].prediction, candidate.prediction):
+                return [candidate, *(other for other in ranked if other is not candidate)]
+        return ranked
 
     def _up(self, snapshot: Snapshot) -> tuple[IntArray, IntArray]:
         """Return cores and vGPUs of the pods that are not off or shutting down."""
@@ -180,6 +197,17 @@ class RehearsalPlanner:
         ]
         policies.insert(1, open_policy(cluster, usable))
         return [policy for policy in policies if not check_macro_policy(cluster, policy)] or [anything]
+
+
+def clearly_better(one: Prediction, other: Prediction) -> bool:
+    """Return True where J is less by a share of CLEARLY, and by two standard errors over the futures."""
+    gains = np.array(other.objectives) - np.array(one.objectives)
+    error = float(gains.std(ddof=1)) / math.sqrt(gains.size) if gains.size > 1 else 0.0
+    return float(gains.mean()) > max(CLEARLY * other.objective, 2.0 * error)
+
+
+def _same(one: MacroPolicy, other: MacroPolicy) -> bool:
+    return np.array_equal(one.probabilities, other.probabilities) and np.array_equal(one.roles, other.roles)
 
 
 def open_policy(cluster: Cluster, usable: BoolArray) -> MacroPolicy:

@@ -31,7 +31,7 @@ class Prediction:
     """What a candidate came to in its rehearsals: means over the sampled futures."""
 
     objective: float
-    """J of P1-10."""
+    """J of P1-10, over the storm too where one is feared: the figure by which candidates are compared."""
     mean_latency_s: float
     """Success only."""
     fairness: float
@@ -39,7 +39,7 @@ class Prediction:
     success_ratio: NDArray[np.float64]
     """[I] over all futures; NaN where nothing arrived."""
     spread: float
-    """Standard deviation of J over the futures."""
+    """Standard deviation of J over the futures without the storm, as all that is told but `objective`, `objectives`."""
     objectives: tuple[float, ...]
     """J of each future: futures are the same for all candidates, so candidates are compared future by future."""
     profile: Profile
@@ -69,6 +69,7 @@ class Rehearsal:
         samples: int,
         rng: np.random.Generator,
         lasting: int = LASTING,
+        storm: bool = False,
     ) -> None:
         """Draw the futures.
 
@@ -82,12 +83,17 @@ class Rehearsal:
             samples: number of futures.
             rng: draws the futures, the same for every candidate.
             lasting: how often what arrives in the second half of a future counts.
+            storm: add a future with a burst of traffic, where there is reason to fear one.
         """
         self._cluster, self._scheduler, self._deployer = cluster, scheduler, deployer
         self._snapshot, self._traffic = snapshot, traffic
         self._start = reconstruct(cluster, snapshot, scheduler.gpus.speeds(snapshot.cores, snapshot.vgpus)[2])
         self.horizon_slots, self._lasting = horizon_slots, lasting
         self._futures = traffic.futures(samples, snapshot.slot, horizon_slots, cluster.slot_s, rng)
+        self._expected = samples
+        feared = traffic.storm(snapshot.slot, horizon_slots, cluster.slot_s, rng) if storm else None
+        if feared is not None:
+            self._futures.append(feared)
         self.slots = 0
 
     def predict(self, policy: MacroPolicy, opening: Opening | None = None) -> Prediction:
@@ -95,14 +101,15 @@ class Rehearsal:
         cluster, records = self._cluster, [self._play(policy, f, opening or Opening()) for f in self._futures]
         played = [self._weighed(own) for own in records]
         told = [summarise(r, cluster.n_lms, cluster.deadline_s, cluster.latency_weight) for r in played]
-        values = [t.objective for t in told]
+        values, expected = [t.objective for t in told], [t.objective for t in told[: self._expected]]
+        played, told, records = played[: self._expected], told[: self._expected], records[: self._expected]
         everything = summarise(Records.concatenate(played), cluster.n_lms, cluster.deadline_s, cluster.latency_weight)
         return Prediction(
             objective=float(np.mean(values)),
             mean_latency_s=everything.global_mean_latency_s,
             fairness=float(np.mean([t.fairness for t in told])),
             success_ratio=everything.success_ratio,
-            spread=float(np.std(values)),
+            spread=float(np.std(expected)),
             objectives=tuple(values),
             profile=Profile.of(records, self._snapshot.slot, self.horizon_slots, cluster.slot_s, cluster.n_lms),
         )
