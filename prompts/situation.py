@@ -28,6 +28,7 @@ class Situations:
         """Names of the LMs, quoted."""
         self.limits = tuple(map(_limits, cluster.nodes))
         """What stands behind each figure of a node's headroom."""
+        self.slot_s = number(cluster.slot_s)
         self._last: Situation | None = None
 
     def of(self, snapshot: Snapshot) -> Situation:
@@ -128,7 +129,7 @@ class Situation:
             now = allocation_json(cores[i], vgpus[i]) if on else allocation_json(0, 0)
             busy = ""
             if phase == _READY:
-                busy = f"; busy {number(self._busy_s[n][i])} of {number(self._kept.cluster.slot_s)} s"
+                busy = f"; busy {number(self._busy_s[n][i])} of {self._kept.slot_s} s"
             lines.append(f"- {name} {now}: {pods[i]}{busy}; {queue}")
         return "\n".join(lines)
 

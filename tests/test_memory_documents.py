@@ -92,13 +92,7 @@ def test_columns_are_plain_values() -> None:
     assert [type(value) for value in values.values()] == [str, int, str, str]
 
 
-def assert_same(quick: Document, document: Document) -> None:
-    assert (quick.kind, quick.values, quick.body, quick.data) == (document.kind, document.values, document.body, None)
-    assert quick.text.isascii()
-    assert len(quick.text) == len(document.text)
-
-
-TEXTS = st.text(st.sampled_from('a"\\\n\u2028é🔑\ud800:/@'), max_size=8)
+TEXTS = st.text(st.sampled_from('a\0"\\\n\u2028é🔑\ud800:/@'), max_size=8)
 
 
 @given(
@@ -113,10 +107,10 @@ def test_an_entry_is_written_as_any_other_document_again_and_again(
     entry = decision(attempts=(Attempt(messages, answer, seconds=seconds), Attempt((), None, ("x://a:b@c",))))
     ledger, body = LedgerText(), entry.to_json()
     for _ in range(2):
-        assert_same(ledger.document(entry), Document.of(Kind.DECISION, body))
+        assert ledger.document(entry) == Document.of(Kind.DECISION, body)
     plain = replace(entry, attempts=entry.attempts[:1])
     for _ in range(2):
-        assert_same(ledger.document(plain), Document.of(Kind.DECISION, plain.to_json()))
+        assert ledger.document(plain) == Document.of(Kind.DECISION, plain.to_json())
 
 
 def test_a_number_that_is_none_keeps_an_entry_out() -> None:
@@ -130,7 +124,7 @@ def test_kept_instructions_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for slot in range(3):
         for n in range(4):
             entry = decision(slot=slot, attempts=(Attempt(({"role": "system", "content": f"node {n}"},), "{}"),))
-            assert_same(ledger.document(entry), Document.of(Kind.DECISION, entry.to_json()))
+            assert ledger.document(entry) == Document.of(Kind.DECISION, entry.to_json())
 
 
 def test_telemetry_without_a_value_is_null_and_comes_back_as_nan() -> None:
