@@ -79,7 +79,7 @@ def _panel(axes: Axes, answer: WhatIf, names: Sequence[str]) -> None:
         )
     axes.grid(axis="x", color="0.88", lw=0.6)
     axes.tick_params(axis="y", length=0)
-    axes.locator_params(axis="x", nbins=5)
+    axes.locator_params(axis="x", nbins=3)
 
 
 def _of(changes: Sequence[Change], name: str) -> Change | None:
