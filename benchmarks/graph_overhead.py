@@ -5,7 +5,8 @@
 
 All three roles are agents whose chat models answer at once with sound decisions, through the whole path: prompt,
 LangChain call, strict parsing, every rule, ledger and records in SQLite, one checkpoint per slot; the twin is
-included. The empty graph has the same nodes and edges, as many deployer tasks, and a checkpoint of its own.
+included, rehearsals are not. The empty graph has the same nodes and edges, as many deployer tasks, and a checkpoint of
+its own.
 
 Wall clock is how long a slot takes, waits for the disk included; processor is the time of all threads together. Both
 graphs run in turn, --repeat times, and the run with the smallest median is shown: on a machine that others use too,
@@ -112,7 +113,7 @@ def agent(role: Role, texts: Mapping[str, str]) -> Agent:
 
 
 async def run(cluster: Cluster, slots: int, folder: Path, clock: Clock) -> list[float]:
-    """Seconds of each slot of a run with agents in all roles, put together as `runner run --family ma` does."""
+    """Seconds of each slot of a run with agents in all roles, put together as `--family MA --rehearse off` does."""
     plan, routing, deployments = answers(cluster)
     agents = {
         Role.PLANNER: agent(Role.PLANNER, {"": plan}),
