@@ -4,7 +4,8 @@ import asyncio
 import ipaddress
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -68,3 +69,22 @@ _guard.setattr(socket, "getaddrinfo", _guarded_lookup(socket.getaddrinfo))
 def _live_tests_may_use_a_real_mongodb(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if MONGODB_URI and request.node.get_closest_marker("live"):
         monkeypatch.setenv("MONGODB_URI", MONGODB_URI)
+
+
+def _cheaper(patched: pytest.MonkeyPatch, kind: type[Any], **defaults: int) -> None:
+    """Other defaults for fields of a dataclass all of whose fields have one."""
+    given = kind.__init__.__defaults__
+    values = tuple(defaults.get(field.name, value) for field, value in zip(fields(kind), given, strict=True))
+    patched.setattr(kind.__init__, "__defaults__", values)
+
+
+@pytest.fixture(scope="module")
+def small_effort() -> Iterator[None]:
+    """Rehearsals cost little unless a test says otherwise: for what holds of a decision however good it is."""
+    from graph.rehearse import RehearsalSettings
+    from policies.rehearsal.planner import Effort
+
+    with pytest.MonkeyPatch.context() as patched:
+        _cheaper(patched, Effort, evaluations=400, candidates=2, samples=1, horizon_slots=10)
+        _cheaper(patched, RehearsalSettings, futures=2, runs=8)
+        yield

@@ -18,6 +18,7 @@ from twin.twin import Twin
 from twin.workloads import load_workload
 
 SLOTS = 6
+pytestmark = pytest.mark.usefixtures("small_effort")
 
 
 @cache

@@ -27,6 +27,7 @@ from policies.standard import MOST_PATTERNS, Mode, catalogue, patterns, standard
 from twin.twin import Twin
 
 EPYC, A5000 = "AMD EPYC 7453", "NVIDIA A5000"
+pytestmark = pytest.mark.usefixtures("small_effort")
 
 
 def lm(name: str, ram: float, vram: float = 4.0, gpu_only: bool = False, **changes: Any) -> LargeModel:

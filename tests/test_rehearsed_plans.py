@@ -38,7 +38,7 @@ from twin.twin import Twin
 from twin.workloads import load_workload
 
 CLUSTER = replace(load_builtin("bristol"), epoch_slots=12, deadline_s=300.0)
-EFFORT = Effort(evaluations=800, candidates=3, samples=2, horizon_slots=10)
+EFFORT = Effort(evaluations=400, candidates=3, samples=1, horizon_slots=10)
 SETTINGS = RehearsalSettings(effort=EFFORT, slots=False)
 SLOTS = 24
 pytestmark = pytest.mark.timeout(300)  # the first run on a machine compiles the twin

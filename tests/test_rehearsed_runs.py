@@ -37,7 +37,8 @@ from twin.workloads import load_workload
 CLUSTER = tiny(deadline_s=60.0)
 ANSWERS = sound_answers(CLUSTER, seed=0)  # which gives both nodes a role
 SLOTS = 7  # with requests, and two more: the epoch that begins with the last one closes the one before
-pytestmark = pytest.mark.timeout(300)  # the first run on a machine compiles the twin
+# The first run on a machine compiles the twin.
+pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("small_effort")]
 
 
 def test_a_tape_plays_a_rehearsed_run_again_bit_by_bit(tmp_path: Path) -> None:

@@ -32,10 +32,11 @@ from twin.testbeds import load_builtin
 from twin.twin import Twin
 from twin.workloads import load_workload
 
-CLUSTER = replace(load_builtin("bristol"), epoch_slots=12, deadline_s=300.0)
-SETTINGS = RehearsalSettings(effort=Effort(evaluations=800, candidates=3, samples=2, horizon_slots=10), futures=2)
-SLOTS = 14
-pytestmark = pytest.mark.timeout(300)  # the first run on a machine compiles the twin
+CLUSTER = replace(load_builtin("bristol"), epoch_slots=12, deadline_s=180.0)
+SETTINGS = RehearsalSettings(effort=Effort(evaluations=400, candidates=2, samples=1, horizon_slots=10), futures=2)
+SLOTS = 8
+# The first run on a machine compiles the twin.
+pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("small_effort")]
 
 
 class Run:

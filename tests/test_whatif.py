@@ -39,6 +39,7 @@ from twin.twin import Twin
 from twin.workloads import load_workload
 
 BRISTOL = load_builtin("bristol")
+pytestmark = pytest.mark.usefixtures("small_effort")
 DRAW = runtime.commands.whatif._draw
 
 
