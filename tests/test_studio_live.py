@@ -241,6 +241,9 @@ async def test_agents_answer_over_http_inside_the_server(tmp_path: Path) -> None
     ):
         context = {"planner": "agent", "scheduler": "agent", "deployer": "agent", "model": "small"}
         async with get_client(url=address, api_key=None) as client:
-            state = await run(client, await new_thread(client), 0, context)
+            state = await run(client, await new_thread(client), 0, {**context, "rehearse": False})
+            rehearsed = await run(client, await new_thread(client), 0, context)
     assert {line["decided_by"] for line in state["decisions"]} == {"agent:gpt-5", "agent:small"}
     assert {line["outcome"] for line in state["decisions"]} == {"accepted"}
+    for line in rehearsed["decisions"]:
+        assert line["outcome"] == ("overruled" if line["decided_by"].startswith("rehearsal:") else "accepted")
