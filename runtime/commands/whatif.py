@@ -65,7 +65,6 @@ def what_if(question: Question) -> WhatIf:
         InputError: the run or what is asked of it is wrong; nothing was published.
     """
     study = prepare(question)
-    study.runs  # noqa: B018  what is damaged is said before anything is played
     console, errors = output_console(), Console(stderr=True)
     with _folder(question.out) as folder:
         with RunProgress(errors, study.recording.folder.resolve().name, study.total_slots) as progress:
@@ -83,7 +82,11 @@ def what_if(question: Question) -> WhatIf:
 
 
 def prepare(question: Question) -> Study:
-    """Read and check everything that is asked for; raises InputError."""
+    """Read and check everything that is asked for, so that what is wrong is said before anything is played.
+
+    Raises:
+        InputError: the run folder is damaged, or what is asked of it is wrong.
+    """
     recording = open_recording(question.run)
     recorded = _recorded(recording, question.recorded)
     codes = [family_code(code) for text in question.families for code in text.split(",")]
@@ -104,7 +107,8 @@ def prepare(question: Question) -> Study:
     cluster = cluster_for(testbed, recording.cluster) if question.edits else recording.cluster
     origins(recording.cluster, cluster)
     memory = question.memory or os.environ.get("MONGODB_URI", "").strip() or None
-    return Study(recording, recorded, families, question.edits, testbed, cluster, memory, own)
+    runs = [recording.read(recorded, seed) for seed in recording.summary.seeds]
+    return Study(recording, recorded, runs, families, question.edits, testbed, cluster, memory, own)
 
 
 def _recorded(recording: Recording, asked: str | None) -> str:

@@ -43,6 +43,8 @@ class Study:
     recording: Recording
     recorded: str
     """Family that was recorded, with which the others are compared."""
+    runs: Sequence[Recorded]
+    """Of that family, seed by seed."""
     families: dict[str, Recipe]
     """That decide anew."""
     edits: Edits
@@ -58,11 +60,6 @@ class Study:
     def seeds(self) -> Sequence[int]:
         """Of the recording."""
         return self.recording.summary.seeds
-
-    @cached_property
-    def runs(self) -> list[Recorded]:
-        """The recorded family, seed by seed."""
-        return [self.recording.read(self.recorded, seed) for seed in self.seeds]
 
     @property
     def same_world(self) -> bool:
