@@ -5,12 +5,6 @@ The world goes on as it would without us: what runs keeps running, and the route
 
 from __future__ import annotations
 
-import json
-from io import TextIOWrapper
-from pathlib import Path
-from types import TracebackType
-from typing import Any
-
 import numpy as np
 
 from domain.cluster import Cluster
@@ -18,30 +12,23 @@ from domain.decisions import Deployment, RoutingPlan
 from domain.telemetry import Records, Snapshot
 from domain.testbed import Testbed
 from graph.kinds import keep
+from runtime.lines import Write
+
+DRY_RUN = "dry-run.jsonl"
+"""Name of the file in the run folder."""
 
 
 class DryRun:
-    """Implements `domain.testbed.Testbed` over another one, and keeps decisions from it; a context manager."""
+    """Implements `domain.testbed.Testbed` over another one, and keeps decisions from it."""
 
-    def __init__(self, testbed: Testbed, path: Path) -> None:
-        """Write one line per slot to `path`: the routes, and the deployments that would have changed something."""
-        self._inner, self._path = testbed, path
-        self._file: TextIOWrapper | None = None
+    def __init__(self, testbed: Testbed, write: Write) -> None:
+        """Write one line per slot: the routes, and the deployments that would have changed something."""
+        self._inner, self._write = testbed, write
         self._routes: RoutingPlan | None = None
         self._deployments: list[Deployment] = []
         self.slots = self.deployments = self.moved = 0
         """Slots that passed; deployments that would have changed a node; routes that would have changed."""
         self._before: RoutingPlan | None = None
-
-    def __enter__(self) -> DryRun:
-        self._file = self._path.open("w", encoding="utf-8")
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._file is not None:
-            self._file.close()
 
     @property
     def cluster(self) -> Cluster:
@@ -64,13 +51,13 @@ class DryRun:
         """Write down what the slot would have got, and let it pass."""
         snapshot, cluster = await self._inner.observe(), self.cluster
         changed = [d for d in self._deployments if d != keep(snapshot, d.node)]
-        line: dict[str, Any] = {
-            "slot": snapshot.slot,
-            "routes": None if self._routes is None else self._routes.to_json(cluster),
-            "deployments": {cluster.nodes[d.node].name: d.to_json(cluster) for d in changed},
-        }
-        if self._file is not None:
-            self._file.write(json.dumps(line, separators=(",", ":")) + "\n")
+        self._write(
+            {
+                "slot": snapshot.slot,
+                "routes": None if self._routes is None else self._routes.to_json(cluster),
+                "deployments": {cluster.nodes[d.node].name: d.to_json(cluster) for d in changed},
+            }
+        )
         self.slots += 1
         self.deployments += len(changed)
         if self._routes is not None:
@@ -84,5 +71,5 @@ class DryRun:
         """What was not done, in one sentence."""
         return (
             f"Dry run: nothing was acted on. In {self.slots} slots {self.deployments} deployments would have changed "
-            f"a node and {self.moved} routes would have changed; {self._path.name} says which."
+            f"a node and {self.moved} routes would have changed; {DRY_RUN} says which."
         )

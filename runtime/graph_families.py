@@ -35,9 +35,10 @@ from runtime.agent_settings import AgentSettings, no_model_note
 from runtime.agents import Models, make_deps, open_models, open_tape
 from runtime.books import BookedTwin
 from runtime.columns import PartWriter
-from runtime.dry_run import DryRun
+from runtime.dry_run import DRY_RUN, DryRun
 from runtime.families import AGENT, has_agents, recipe_of, roles_of
 from runtime.graph_run import Approver, GraphRun
+from runtime.lines import written_lines
 from runtime.loop import SlotResult, total_slots
 from runtime.progress import RunProgress
 from runtime.results import FamilyResult, ShadowFigures
@@ -47,7 +48,7 @@ from runtime.tally import Tally
 from twin.twin import Twin
 
 MEMORY, CHECKPOINTS, JOURNAL = "memory.sqlite", "checkpoints.sqlite", "memory.journal"
-TRACE, SHADOW, DRY_RUN = "trace.jsonl", "shadow.jsonl", "dry-run.jsonl"
+TRACE, SHADOW = "trace.jsonl", "shadow.jsonl"
 BASELINE_SEED = 1_000_003
 """Added to the seed of a run for the requests of its random baseline: not the requests that it will meet."""
 PAGE = 50
@@ -128,14 +129,15 @@ class GraphFamilies:
             testbed: Testbed = booked
             dry = None
             if settings.dry_run:
-                testbed = dry = stack.enter_context(DryRun(testbed, home / DRY_RUN))
+                testbed = dry = DryRun(testbed, stack.enter_context(written_lines(home / DRY_RUN)))
             shadowed = None
             if settings.shadows:
                 shadows = [
                     Shadow(await self._shadow_deps(stack, code, testbed, memory, run, seed, models, resumed, baseline))
                     for code in settings.shadows
                 ]
-                testbed = shadowed = stack.enter_context(Shadowed(testbed, shadows, home / SHADOW))
+                write = stack.enter_context(written_lines(home / SHADOW))
+                testbed = shadowed = Shadowed(testbed, shadows, write)
             tape = await stack.enter_async_context(open_tape(settings, resumed=resumed)) if models.agents else None
             deps = make_deps(family, testbed, memory, run, seed, models, tape, baseline)
             deps.on_decisions = decisions.add

@@ -10,14 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from io import TextIOWrapper
-from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -36,6 +32,7 @@ from graph.ledger import draft_of
 from graph.rehearse_drafts import rehearse_deployments, rehearse_routing
 from memory.engine import MemoryAway
 from policies.roles import DEPLOYER, PLANNER, SCHEDULER, generator
+from runtime.lines import Write
 from tools.traffic import SlotTraffic, come_again
 from twin.reconstruct import reconstruct
 
@@ -192,28 +189,17 @@ class ShadowTally:
 
 
 class Shadowed:
-    """A testbed beside which shadows decide while its slots pass; a context manager."""
+    """A testbed beside which shadows decide while its slots pass."""
 
-    def __init__(self, testbed: Testbed, shadows: Sequence[Shadow], path: Path) -> None:
-        """Write one line per slot and shadow to `path`."""
-        self._inner, self._shadows, self._path = testbed, shadows, path
-        self._file: TextIOWrapper | None = None
+    def __init__(self, testbed: Testbed, shadows: Sequence[Shadow], write: Write) -> None:
+        """Write one line per slot and shadow."""
+        self._inner, self._shadows, self._write = testbed, shadows, write
         self._routes: RoutingPlan | None = None
         self._deployments: list[Deployment] = []
         self._recent: deque[SlotTraffic] = deque(maxlen=HORIZON)
         self.acting: Deps | None = None
         """Of the family that acts: set before the first slot."""
         self.tallies = {shadow.deps.family: ShadowTally() for shadow in shadows}
-
-    def __enter__(self) -> Shadowed:
-        self._file = self._path.open("w", encoding="utf-8")
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._file is not None:
-            self._file.close()
 
     @property
     def cluster(self) -> Cluster:
@@ -281,8 +267,7 @@ class Shadowed:
                     "shadow_predicted_objective": theirs,
                     "predicted_regret": own - theirs,
                 }
-            if self._file is not None:
-                self._file.write(json.dumps(line, separators=(",", ":")) + "\n")
+            self._write(line)
 
 
 def _differing(a: RoutingPlan | None, b: RoutingPlan | None) -> int:
