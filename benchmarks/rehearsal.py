@@ -213,6 +213,7 @@ def seconds(cluster: Cluster, workload: str) -> None:
         for rule in (planner, scheduler, deployer):
             rule.watch(snapshot)
         if slot in (0, 4):
+            # The defaults bind the loop's variables; mypy infers no type for a lambda that has some.
             policy, spent = timed(lambda s=snapshot, t=slot: planner.plan(s, [], generator(0, PLANNER, t)))  # type: ignore[misc]
             plans.append(spent)
         start = time.process_time()

@@ -103,7 +103,7 @@ class MongoEngine:
         """Store documents, in order kind by kind."""
         for kind, group in groupby(documents, key=lambda document: document.kind):
             bodies = [_to_bson(document) for document in group]
-            await self._call(lambda kind=kind, bodies=bodies: self._store_group(kind, bodies))  # type: ignore[misc]
+            await self._call(lambda kind=kind, bodies=bodies: self._store_group(kind, bodies))  # type: ignore[misc]  # mypy infers no type for a lambda with defaults
 
     async def find(self, query: Query) -> list[Found]:
         """Return documents; the time limit holds for each chunk."""

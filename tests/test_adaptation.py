@@ -110,7 +110,7 @@ class Without:
 def play(planner: type[RehearsalPlanner], twin: Twin, workload: Any, seed: int) -> Played:
     plans = list[int]()
 
-    class Noting(planner):  # type: ignore[misc, valid-type]
+    class Noting(planner):  # type: ignore[misc, valid-type]  # the base class is a parameter
         def plan(self, snapshot: Snapshot, *rest: Any) -> Any:
             plans.append(snapshot.slot)
             return super().plan(snapshot, *rest)

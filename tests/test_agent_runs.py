@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -89,14 +91,14 @@ def test_a_tape_plays_the_run_again_bit_by_bit_and_calls_nobody(tmp_path: Path) 
     tape = tmp_path / "run.tape"
     plan = ANSWERS("planner", [])
 
-    def broken_at_first(role: str, messages: list[str]) -> str:
+    def broken_at_first(role: str, messages: Sequence[str]) -> str:
         return (
             plan.replace('"north"', '"nowhere"')
             if role == "planner" and len(messages) == 2
             else ANSWERS(role, messages)
         )
 
-    with serving(decides(broken_at_first)) as server:  # type: ignore[arg-type]
+    with serving(decides(broken_at_first)) as server:
         first = run_family(tmp_path / "first", "MA", base_url=server.base_url, model="m", tape=tape)
         asked = len(server.requests)
     again = run_family(tmp_path / "again", "MA", model="m", replay_tape=tape)
@@ -192,6 +194,6 @@ def test_telemetry_that_moves_ends_the_reuse(tmp_path: Path) -> None:
         ({"base_url": "nonsense"}, "nonsense"),
     ],
 )
-def test_what_does_not_go_together_is_one_sentence(asked: dict[str, object], sentence: str, tmp_path: Path) -> None:
+def test_what_does_not_go_together_is_one_sentence(asked: dict[str, Any], sentence: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=sentence):
-        run_family(tmp_path, "MA", **asked)  # type: ignore[arg-type]
+        run_family(tmp_path, "MA", **asked)

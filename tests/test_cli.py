@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -190,9 +191,9 @@ def test_progress_goes_to_the_error_stream() -> None:
 
 
 def test_interrupting_exits_130_and_the_same_command_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*args: object) -> Iterator[SlotResult]:
-        for result in run_slots(*args):  # type: ignore[arg-type]
-            if args[1].code == "LL" and result.slot == 1:  # type: ignore[attr-defined]
+    def interrupted(*args: Any) -> Iterator[SlotResult]:
+        for result in run_slots(*args):
+            if args[1].code == "LL" and result.slot == 1:
                 raise KeyboardInterrupt
             yield result
 

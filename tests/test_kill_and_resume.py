@@ -84,8 +84,9 @@ def test_a_run_that_is_killed_goes_on_at_its_slot(
     with serving(behave) as server:
         begin = command(server.base_url, "--rehearse", rehearse, "--out", "run")
         with subprocess.Popen(begin, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
-            assert reached.wait(90), process.kill() or process.stdout.read()  # type: ignore[func-returns-value, union-attr]
+            in_time = reached.wait(90)
             process.kill()
+            assert in_time, process.communicate()[0]
         assert not (tmp_path / "run").exists()
         dies = False
         known = sum(len(contents(body)) == 2 for body in server.requests)

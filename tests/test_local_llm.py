@@ -4,6 +4,7 @@ import importlib.util
 import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,6 +52,7 @@ def test_a_file_that_is_missing_or_no_model_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("option", ["context", "parallel", "threads"])
 async def test_a_server_of_nothing_is_refused(option: str) -> None:
+    asked: dict[str, Any] = {option: 0}
     with pytest.raises(InputError, match=f"{option} must be at least 1, not 0"):
-        async with serve(**{option: 0}):  # type: ignore[arg-type]
+        async with serve(**asked):
             pass

@@ -139,8 +139,10 @@ def test_chunks_make_no_difference_and_the_lists_are_what_a_full_search_finds(
         assert len({row_of[key].policy for key in keys}) == len(keys)
 
     def firsts(order: list[Row]) -> list[Row]:
-        seen: set[int] = set()
-        return [r for r in order if not (r.policy in seen or seen.add(r.policy))]  # type: ignore[func-returns-value]
+        by_policy: dict[int, Row] = {}
+        for row in order:
+            by_policy.setdefault(row.policy, row)
+        return list(by_policy.values())
 
     low = firsts(sorted(rows, key=lambda r: r.objective))
     assert list(picks.best) == [r.key for r in low[: len(picks.best)]]

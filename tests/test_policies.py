@@ -110,7 +110,7 @@ def random_snapshot(cluster: Cluster, rng: np.random.Generator) -> Snapshot:
     phase = rng.choice(5, p=[0.3, 0.1, 0.4, 0.15, 0.05], size=shape)
     prompts = rng.integers(0, 40, size=shape) * (rng.random(shape) < 0.7)
     cores, vgpus = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
-    free = {"free_cores": [], "free_ram_gb": [], "free_vgpus": [], "free_vram_gb": []}  # type: ignore[var-annotated]
+    free: dict[str, list[float]] = {"free_cores": [], "free_ram_gb": [], "free_vgpus": [], "free_vram_gb": []}
     for n, kind in enumerate(catalogue(cluster)):
         pattern = kind.deployment(n, int(rng.integers(len(kind)))).allocations
         used = np.zeros(4)

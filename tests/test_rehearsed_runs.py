@@ -143,7 +143,7 @@ def test_the_report_says_who_was_overruled_and_how_far_predictions_were_off(widt
 )
 def test_options_of_rehearsal_that_make_no_sense_are_one_sentence(asked: dict[str, object], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
-        read_request(AgentRequest(**asked), 30.0, {})  # type: ignore[arg-type]
+        read_request(AgentRequest(**asked), 30.0, {})  # type: ignore[arg-type]  # options of any type
 
 
 def test_agents_are_rehearsed_unless_it_is_switched_off_or_there_are_none() -> None:

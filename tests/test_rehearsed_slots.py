@@ -122,7 +122,7 @@ async def test_routes_are_kept_where_they_do_no_harm(tmp_path: Path) -> None:
         return snapshot
 
     observe, seen = run.testbed.observe, dict[int, Snapshot]()
-    run.testbed.observe = watched  # type: ignore[method-assign]
+    run.testbed.observe = watched  # type: ignore[method-assign]  # the rule looks on
 
     def scheduler(slot: int, node: str | None, messages: Any, attempt: int) -> str:
         targets = rule.route(seen[slot], policy, rule.forecast.traffic()).targets.copy()

@@ -4,6 +4,7 @@ import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -62,10 +63,10 @@ def killed_in(family_number: int) -> Callable[..., Iterator[SlotResult]]:
     """A slot loop that dies in the middle of its n-th run."""
     calls = 0
 
-    def dying(*args: object) -> Iterator[SlotResult]:
+    def dying(*args: Any) -> Iterator[SlotResult]:
         nonlocal calls
         calls += 1
-        for result in run_slots(*args):  # type: ignore[arg-type]
+        for result in run_slots(*args):
             if calls == family_number and result.slot == SLOTS:
                 raise KeyboardInterrupt
             yield result

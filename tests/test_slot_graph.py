@@ -260,7 +260,9 @@ async def test_the_state_says_how_the_slot_went(tmp_path: Path) -> None:
     json.dumps(states[2])
 
 
-async def test_a_node_that_cannot_be_read_stays_as_it_is_and_nobody_is_asked(tmp_path: Path) -> None:
+async def test_a_node_that_cannot_be_read_stays_as_it_is_and_nobody_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls: list[tuple[int, str | None, int]] = []
     async with bristol_run(tmp_path, slots=3, **agents(calls)) as run:
         observe = run.deps.testbed.observe
@@ -271,7 +273,7 @@ async def test_a_node_that_cannot_be_read_stays_as_it_is_and_nobody_is_asked(tmp
             age[2] = np.nan if snapshot.slot == 1 else 0.0
             return replace(snapshot, age_s=age)
 
-        run.deps.testbed.observe = blind  # type: ignore[method-assign]  # a world that loses sight of a node
+        monkeypatch.setattr(run.deps.testbed, "observe", blind)  # a world that loses sight of a node
         await run.run()
         (unread,) = [d for d in await run.deps.memory.decisions("test", 1, Role.DEPLOYER) if d.node == "VM4"]
     assert (unread.outcome, unread.reason, unread.decision) == (Outcome.FALLBACK, Reason.UNREAD, {})

@@ -341,8 +341,8 @@ async def test_shared_checkpoints_are_those_that_the_environment_names(
         await run.run()
     monkeypatch.setenv(CHECKPOINTS, str(tmp_path / "checkpoints.sqlite"))
     async with shared_checkpoints() as saver:
-        at = {"configurable": {"thread_id": thread_of("test"), "checkpoint_ns": ""}}
-        found = await saver.aget_tuple(at)  # type: ignore[arg-type]
+        at: RunnableConfig = {"configurable": {"thread_id": thread_of("test"), "checkpoint_ns": ""}}
+        found = await saver.aget_tuple(at)
     assert found is not None
     assert found.checkpoint["channel_values"]["completed"] == 1
 

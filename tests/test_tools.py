@@ -106,14 +106,16 @@ async def test_cases_too_long_for_an_answer_are_left_out_and_counted_and_no_sort
     assert told["left_out_for_length"] == 4
 
 
-async def test_a_memory_that_is_away_is_a_sentence_for_the_model(tmp_path: Path) -> None:
+async def test_a_memory_that_is_away_is_a_sentence_for_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with bristol_run(tmp_path) as run:
         tool = named(run.deps)["recall_cases"]
 
         async def away(*args: Any, **kwargs: Any) -> Recalled:
             raise MemoryAway("the disk is gone")
 
-        run.deps.memory.recall = away  # type: ignore[method-assign]
+        monkeypatch.setattr(run.deps.memory, "recall", away)
         assert await call(tool) == ("error: The memory cannot be read just now, decide without it: the disk is gone")
 
 

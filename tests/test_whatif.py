@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -445,9 +446,9 @@ def test_the_folder_holds_numbers_records_and_a_figure_the_same_each_time(
 def test_an_interrupted_what_if_goes_on_where_there_is_an_out(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(*args: object) -> Iterator[SlotResult]:
-        for result in run_slots(*args):  # type: ignore[arg-type]
-            if args[1].code == "LL":  # type: ignore[attr-defined]
+    def interrupted(*args: Any) -> Iterator[SlotResult]:
+        for result in run_slots(*args):
+            if args[1].code == "LL":
                 raise KeyboardInterrupt
             yield result
 

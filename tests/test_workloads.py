@@ -20,7 +20,7 @@ from twin.workloads import Streams, builtin_names, describe, load_workload
 from twin.workloads.batches import geometric
 from twin.workloads.modulation import Bursts, Points, Wave
 from twin.workloads.randomness import hashed
-from twin.workloads.renewal import renewals
+from twin.workloads.renewal import RenewalStream, renewals
 from twin.workloads.replay import resample
 
 SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
@@ -454,7 +454,9 @@ def test_no_request_is_lost_or_doubled_where_windows_and_slots_meet(tmp_path: Pa
     text = "{kind: servegen, path: rates.csv, model: m, lm: LM3, rate_scale: 20, start_s: 77.7, time_scale: 1.7}"
     whole = stream(tmp_path, text)
     times = first(whole, whole.slots or 0).time_s
-    drawn = np.concatenate([whole.parts[0]._draw(w).time_s for w in range(6)])  # type: ignore[attr-defined]
+    (part,) = whole.parts
+    assert isinstance(part, RenewalStream)
+    drawn = np.concatenate([part._draw(w).time_s for w in range(6)])
     np.testing.assert_array_equal(times, np.sort(drawn))
 
 

@@ -28,12 +28,13 @@ def compiled(function: F) -> F:
 
 def compiled_entry(function: F) -> F:
     """Compile a function that Python calls, and cache it for the sources as they are."""
-    before = config.CACHE_DIR  # type: ignore[attr-defined]  # numba sets it from its environment at import
-    config.CACHE_DIR = str(Path(__file__).parent / "__pycache__" / _digest())  # type: ignore[attr-defined]
+    settings: Any = config  # numba sets its attributes from the environment at import
+    before = settings.CACHE_DIR
+    settings.CACHE_DIR = str(Path(__file__).parent / "__pycache__" / _digest())
     try:
         return cast("F", njit(cache=True, **_OPTIONS)(function))
     finally:
-        config.CACHE_DIR = before  # type: ignore[attr-defined]
+        settings.CACHE_DIR = before
 
 
 def _digest() -> str:

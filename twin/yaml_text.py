@@ -19,7 +19,7 @@ MOST_LEVELS = 50
 """Mappings and lists inside each other."""
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # PyYAML may lack the C parser
     """The parser of PyYAML with the scalars of YAML 1.2."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
@@ -90,7 +90,7 @@ def line_of(at: Any) -> int:
     return int(at.start_mark.line) + 1
 
 
-class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]  # as above
     """Keeps short mappings and lists of scalars on one line, quotes what YAML 1.1 or 1.2 takes for no text."""
 
     def ignore_aliases(self, data: Any) -> bool:
@@ -98,11 +98,13 @@ class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[mi
 
     def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> yaml.Node:
         short = not any(isinstance(value, dict | list) for value in mapping.values()) and len(str(mapping)) < 100
-        return super().represent_mapping(tag, mapping, flow_style=short)  # type: ignore[no-any-return]
+        node: yaml.Node = super().represent_mapping(tag, mapping, flow_style=short)
+        return node
 
     def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> yaml.Node:
         plain = not any(isinstance(value, dict | list) for value in sequence)
-        return super().represent_sequence(tag, sequence, flow_style=plain)  # type: ignore[no-any-return]
+        node: yaml.Node = super().represent_sequence(tag, sequence, flow_style=plain)
+        return node
 
 
 for _name, _pattern in _SCALARS.items():

@@ -138,10 +138,10 @@ def carry_out(at: Situation, decided: Decided) -> float:
         else:
             twin.route(scheduler.schedule(snapshot, policy, generator(case.seed, SCHEDULER, slot)))
         for n in range(cluster.n_nodes):
-            own = isinstance(decided, Deployment) and decided.node == n
-            deployment = deployer.deploy(snapshot, n, policy, generator(case.seed, DEPLOYER, slot, n))
-            if own:
-                deployment = decided if k == 0 else keep(snapshot, n)  # type: ignore[assignment]
+            if isinstance(decided, Deployment) and decided.node == n:
+                deployment: Deployment | None = decided if k == 0 else keep(snapshot, n)
+            else:
+                deployment = deployer.deploy(snapshot, n, policy, generator(case.seed, DEPLOYER, slot, n))
             if deployment is not None:
                 twin.deploy(deployment)
         parts.append(twin.advance(at.workload.arrivals(slot) if k < HORIZON else Arrivals.empty()))
