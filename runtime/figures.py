@@ -18,7 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 
-from runtime.results import Interval, Summary, interval, interval_ranks
+from runtime.intervals import Interval, interval, interval_ranks
+from runtime.results import Summary
 
 STYLES: dict[str, tuple[str, str, str]] = {
     "RR": ("#0072B2", "o", ""),

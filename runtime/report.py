@@ -14,15 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from domain.ledger import Role
-from runtime.results import (
-    FamilyResult,
-    Interval,
-    PredictionFigures,
-    RoleFigures,
-    Summary,
-    interval,
-    interval_ranks,
-)
+from runtime.intervals import Interval, interval, interval_ranks
+from runtime.results import FamilyResult, PredictionFigures, RoleFigures, Summary
 
 NOTHING = "–"
 WIDE = 100

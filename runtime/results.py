@@ -1,10 +1,8 @@
-"""What a run came to, as `summary.json` of its folder holds it, and how several seeds are put together."""
+"""What a run came to, as `summary.json` of its folder holds it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,8 +20,6 @@ if TYPE_CHECKING:
     from twin.bound import Bound
 
 SUMMARY = "summary.json"
-CONFIDENCE = 0.95
-"""Confidence that an interval over seeds should have, where there are seeds enough."""
 
 
 class _Model(BaseModel):
@@ -225,39 +221,6 @@ class BoundFigures(_Model):
             objective=known.objective_full,
             objective_any=known.objective_any,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A median over seeds and the interval around it."""
-
-    median: float
-    low: float
-    high: float
-
-
-def interval_ranks(count: int) -> tuple[int, float]:
-    """Return (r, confidence): the r-th smallest and r-th largest of `count` values enclose the median so surely.
-
-    Distribution-free: P(median in between) = 1 - 2 P(B < r), B binomial(count, 1/2). r is the greatest with a
-    confidence of at least CONFIDENCE, or 1 (smallest to largest) where no r has.
-    """
-    best, tail = (1, 1.0 - 2.0 ** (1 - count)), 0.0
-    for r in range(1, (count + 1) // 2 + 1):
-        tail += math.comb(count, r - 1) / 2.0**count
-        if 1.0 - 2.0 * tail < CONFIDENCE:
-            break
-        best = (r, 1.0 - 2.0 * tail)
-    return best
-
-
-def interval(values: Sequence[float | None]) -> Interval | None:
-    """Return the median of the values that are there, with its interval; None where there are none."""
-    known = sorted(value for value in values if value is not None)
-    if not known:
-        return None
-    rank = interval_ranks(len(known))[0]
-    return Interval(float(np.median(known)), known[rank - 1], known[-rank])
 
 
 class Summary(_Model):

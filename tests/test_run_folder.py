@@ -18,7 +18,7 @@ from runtime.commands.experiments import Request, prepare
 from runtime.experiment import Experiment
 from runtime.loop import SlotResult, run_slots
 from runtime.progress import RunProgress
-from runtime.results import interval, interval_ranks, load_summary
+from runtime.results import load_summary
 from runtime.run_folder import RunFolder
 from runtime.settings import choose_slots, parse_seeds
 
@@ -247,19 +247,3 @@ def test_a_workload_that_ends_is_not_run_beyond_its_end() -> None:
     assert choose_slots(cluster, 120, 2, None) == 100
     with pytest.raises(InputError, match="covers 120 slots and 150 were asked for"):
         choose_slots(cluster, 120, 3, None)
-
-
-def test_an_interval_of_the_median_says_how_sure_it_is() -> None:
-    assert interval_ranks(1) == (1, 0.0)
-    assert interval_ranks(5) == (1, 0.9375)
-    assert interval_ranks(6) == (1, 0.96875)
-    # Binomial(20, 1/2): P(B <= 5) = 0.0207, so ranks 6 and 15 enclose the median with 95.9 %.
-    rank, confidence = interval_ranks(20)
-    assert (rank, round(confidence, 3)) == (6, 0.959)
-    middle = interval([float(v) for v in range(1, 21)])
-    assert middle is not None
-    assert (middle.low, middle.median, middle.high) == (6.0, 10.5, 15.0)
-
-
-def test_a_number_that_no_seed_has_has_no_interval() -> None:
-    assert interval([None, None]) is None
