@@ -1,0 +1,137 @@
+"""What a macro-policy must keep to: P1-12 and P1-13, and roles that fit together on their node."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from domain.cluster import Cluster
+from domain.constraints.violation import TOLERANCE, Rule, Violation
+from domain.decisions import Allocation, MacroPolicy
+
+
+def check_macro_policy(cluster: Cluster, policy: MacroPolicy, tolerance: float = TOLERANCE) -> list[Violation]:
+    """P1-12, P1-13: shares are probabilities over feasible nodes with the role; roles fit together on the node."""
+    p_shape, r_shape = (cluster.n_lms, cluster.n_nodes), (cluster.n_nodes, cluster.n_lms)
+    if policy.probabilities.shape != p_shape or policy.roles.shape != r_shape:
+        return [
+            Violation(
+                Rule.SHAPE,
+                "macro-policy",
+                1.0,
+                f"Routing probabilities must have shape {p_shape} and roles {r_shape}.",
+            )
+        ]
+    found = []
+    for i, lm in enumerate(cluster.lms):
+        if cluster.feasible[:, i].any():
+            found += _check_shares(cluster, policy, i, tolerance)
+        elif policy.probabilities[i].any():
+            found.append(Violation(Rule.FEASIBLE, lm.name, 1.0, f"No node can run {lm.name}; give it no traffic."))
+    for n in range(cluster.n_nodes):
+        found += _check_roles(cluster, policy, n)
+    return found
+
+
+def _check_shares(cluster: Cluster, policy: MacroPolicy, i: int, tolerance: float) -> list[Violation]:
+    name, row, found = cluster.lms[i].name, policy.probabilities[i], []
+    for n in np.flatnonzero(~np.isfinite(row) | (row < 0)):
+        found.append(
+            Violation(
+                Rule.PROBABILITY,
+                f"{name} -> {cluster.nodes[n].name}",
+                float(row[n]),
+                f"The share of {name} on {cluster.nodes[n].name} is {row[n]:g}; use a number from 0 to 1.",
+            )
+        )
+    if found:
+        return found
+    if abs(row.sum() - 1.0) > tolerance:
+        found.append(
+            Violation(
+                Rule.SUM_TO_ONE,
+                name,
+                float(row.sum() - 1.0),
+                f"The shares of {name} sum to {row.sum():.6g}; make them sum to 1.",
+            )
+        )
+    for n in np.flatnonzero(row > 0):
+        node = cluster.nodes[n].name
+        if not cluster.feasible[n, i]:
+            rule = Rule.GPU_ONLY if cluster.lms[i].gpu_only and not cluster.nodes[n].vgpus else Rule.FEASIBLE
+            found.append(
+                Violation(
+                    rule,
+                    f"{name} -> {node}",
+                    float(row[n]),
+                    f"{node} cannot run {name}; move its share of {row[n]:.3g} to a node that can.",
+                )
+            )
+        elif not policy.roles[n, i]:
+            found.append(
+                Violation(
+                    Rule.ROLE,
+                    f"{name} -> {node}",
+                    float(row[n]),
+                    f"{name} gets a share of {row[n]:.3g} on {node} but is not among its roles; "
+                    "add the role or move the share.",
+                )
+            )
+    return found
+
+
+def _check_roles(cluster: Cluster, policy: MacroPolicy, n: int) -> list[Violation]:
+    node, lms = cluster.nodes[n], np.flatnonzero(policy.roles[n])
+    found = [
+        Violation(
+            Rule.GPU_ONLY if cluster.lms[i].gpu_only else Rule.FEASIBLE,
+            f"{node.name}/{cluster.lms[i].name}",
+            1.0,
+            f"{node.name} cannot run {cluster.lms[i].name}; take it out of the node's roles.",
+        )
+        for i in lms
+        if not cluster.feasible[n, i]
+    ]
+    if found or fits_together(cluster, n, [int(i) for i in lms]):
+        return found
+    names = ", ".join(cluster.lms[i].name for i in lms)
+    over = max(0.0, sum(cluster.lms[i].ram_gb for i in lms) - node.ram_gb)
+    return [
+        Violation(
+            Rule.RAM if over else Rule.VGPUS,
+            node.name,
+            over or 1.0,
+            f"{names} cannot all be active on {node.name} at once; take at least one role away.",
+        )
+    ]
+
+
+def fits_together(cluster: Cluster, n: int, lms: list[int]) -> bool:
+    """True where some choice of CPU or vGPU for each of `lms` meets P1-1 on node n, each at its smallest size."""
+    node = cluster.nodes[n]
+    if sum(cluster.lms[i].ram_gb for i in lms) > node.ram_gb + TOLERANCE:
+        return False
+    reached = {(0, 0, 0.0)}  # cores, vGPUs and GB of vRAM that the LMs so far can take: few, however many the choices
+    for i in lms:
+        lm, smallest = cluster.lms[i], _smallest_cpu(cluster, n, i)
+        steps = [(smallest.cores, 0, 0.0)] if smallest else []
+        if cluster.runs_on_gpu(n, i):
+            steps.append((lm.host_cores, 1, lm.vram_gb))
+        reached = {
+            (cores + c, vgpus + g, vram + v)
+            for cores, vgpus, vram in reached
+            for c, g, v in steps
+            if cores + c <= node.cpu_cores and vgpus + g <= node.vgpus and vram + v <= node.vram_gb + TOLERANCE
+        }
+    return bool(reached)
+
+
+def _smallest_cpu(cluster: Cluster, n: int, i: int) -> Allocation | None:
+    if not cluster.runs_on_cpu(n, i):
+        return None
+    return next(
+        Allocation(cores=k)
+        for k in range(1, cluster.nodes[n].cpu_cores + 1)
+        if math.isfinite(cluster.cpu_seconds(n, i, k))
+    )
