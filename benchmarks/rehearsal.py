@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from domain.cluster import Cluster
 from domain.decisions import MacroPolicy
+from domain.objective import objective
 from domain.telemetry import EpochTelemetry, Snapshot
 from domain.workload import Arrivals
 from policies.backlog import BacklogScheduler
@@ -28,7 +29,7 @@ from policies.roles import DEPLOYER, PLANNER, SCHEDULER, generator
 from policies.steady import SteadyDeployer
 from runtime.loop import run_slots
 from runtime.tally import Tally
-from twin.bound import Bound, bound
+from twin.bound import Bound, bound, nonanticipating_mean_s
 from twin.testbeds import generate_testbed, load_builtin
 from twin.twin import Twin
 from twin.workloads import load_workload
@@ -73,10 +74,21 @@ def run(cluster: Cluster, family: Family, workload: str, slots: int, seed: int, 
     return tally.telemetry()
 
 
+def requests(cluster: Cluster, workload: str, slots: int, seed: int, load: float = 1.0) -> Arrivals:
+    """Return all requests of a run."""
+    source = load_workload(workload, cluster, seed, load)
+    return Arrivals.concatenate([source.arrivals(slot) for slot in range(slots)])
+
+
 def limits(cluster: Cluster, workload: str, slots: int, seed: int, load: float = 1.0) -> Bound:
     """Return what no policy can beat on the requests of a run."""
-    source = load_workload(workload, cluster, seed, load)
-    return bound(cluster, Arrivals.concatenate([source.arrivals(slot) for slot in range(slots)]))
+    return bound(cluster, requests(cluster, workload, slots, seed, load))
+
+
+def blind_limit(cluster: Cluster, workload: str, slots: int, seed: int) -> tuple[float, float]:
+    """Return J and mean latency that no policy without foresight can expect to beat that completes every request."""
+    mean_s = nonanticipating_mean_s(cluster, requests(cluster, workload, slots, seed))
+    return objective(mean_s / cluster.deadline_s, 1.0, cluster.latency_weight), mean_s
 
 
 def interval(values: Sequence[float]) -> str:
@@ -104,7 +116,9 @@ def families(cluster: Cluster, size: Size) -> None:
             print(f"{code:6} " + "  ".join(f"{interval([get(t) for t in told[code]]):26}" for get in columns))
         found = [limits(cluster, workload, size.slots, s) for s in size.all_seeds]
         least = [(limit.objective_full, limit.capacity_mean_s) for limit in found]
-        print(f"{'bound':6} {interval([j for j, _ in least]):26}  {interval([mean for _, mean in least]):26}")
+        blind = [blind_limit(cluster, workload, size.slots, s) for s in size.all_seeds]
+        for name, values in (("bound", least), ("blind", blind)):
+            print(f"{name:6} {interval([j for j, _ in values]):26}  {interval([mean for _, mean in values]):26}")
         ours = told["RH"]
         best_j = [min(told[code][k].objective for code in BASELINES) for k in range(size.seeds)]
         best_s = [min(told[code][k].global_mean_latency_s for code in BASELINES) for k in range(size.seeds)]
@@ -121,7 +135,9 @@ def families(cluster: Cluster, size: Size) -> None:
             "mean latency over that of the baseline with the best J: "
             f"{interval([t.global_mean_latency_s / s for t, s in zip(ours, by_j, strict=True)])}"
         )
-        print(f"J over the bound: {interval([t.objective / j for t, (j, _) in zip(ours, least, strict=True)])}")
+        for name, values in (("the bound", least), ("the bound without foresight (blind)", blind)):
+            ratios = [t.objective / j for t, (j, _) in zip(ours, values, strict=True)]
+            print(f"J over {name}: {interval(ratios)}, mean {np.mean(ratios):.4g}")
 
 
 def load(cluster: Cluster, size: Size) -> None:

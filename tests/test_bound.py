@@ -22,7 +22,7 @@ from domain.workload import Arrivals
 from tests.oracle.hand import CORE, LM, NODE, TWO_CORES, TWO_VGPUS, VGPU, cluster, gpu_node
 from tests.oracle.scenarios import Scenario, tied, ugly
 from tests.oracle.worlds import run_twin
-from twin.bound import Bound, bound
+from twin.bound import Bound, bound, nonanticipating_mean_s
 from twin.bound.menu import classes, menu, shares
 from twin.bound.relaxation import Relaxation
 from twin.bound.service import most_served
@@ -507,6 +507,9 @@ def test_one_lm_on_p1s_gpus_comes_close_to_the_bound() -> None:
     assert mean > 1.2 * found.solo_mean_s  # it is the queues that the bound has to see
     assert found.capacity_mean_s <= mean * ROUNDING
     assert mean < 1.15 * found.capacity_mean_s
+    assert nonanticipating_mean_s(where, arrivals) == pytest.approx(
+        mean, rel=1e-3
+    )  # no router without foresight is better
 
 
 def test_twice_p1s_load_is_more_than_its_gpus_can_serve() -> None:
