@@ -116,7 +116,12 @@ def play(planner: type[RehearsalPlanner], twin: Twin, workload: Any, seed: int) 
             return super().plan(snapshot, *rest)
 
     family = replace(make("RH", BRISTOL), planner=Noting(BRISTOL, SMALL))
-    records = Records.concatenate([slot.records for slot in run_slots(twin, family, workload, SLOTS, seed)])
+    parts = list[Records]()
+    for slot in run_slots(twin, family, workload, SLOTS, seed):
+        parts.append(slot.records)
+        if twin.slot >= SLOTS and not twin.waiting:
+            break  # the slots that are left change nothing
+    records = Records.concatenate(parts)
     late = records.arrival_s >= CHANGE * BRISTOL.slot_s
     after = Records(**{f.name: getattr(records, f.name)[late] for f in fields(Records)})
     return Played(plans, summarise(after, BRISTOL.n_lms, BRISTOL.deadline_s, BRISTOL.latency_weight))
