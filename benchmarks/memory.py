@@ -31,7 +31,8 @@ from memory import Memory, open_memory
 from memory.columns import pack
 from memory.documents import Document
 from memory.engine import Engine
-from memory.forms import case_document, decision_document, records_document
+from memory.forms import case_document, records_document
+from memory.ledger_text import LedgerText
 from memory.mongo import MongoEngine
 from memory.sqlite import SqliteEngine
 from policies.families import make
@@ -148,14 +149,14 @@ def sizes(records: list[Records]) -> None:
 
 async def bench(target: str, rows: int, epochs: int, cluster: Cluster, records: list[Records]) -> None:
     """Fill a memory and measure it."""
-    rng = random.Random(SEED)
+    rng, ledger = random.Random(SEED), LedgerText()
     engine: Engine = MongoEngine(target, 60.0) if "://" in target else SqliteEngine(Path(target), 60.0)
     await engine.open()
     slots = rows // (cluster.n_nodes + 1)
     kinds: dict[str, tuple[int, Iterator[Document]]] = {
         "decisions": (
             rows,
-            (decision_document(d) for slot in range(slots) for d in slot_decisions(cluster, slot, rng)),
+            (entry for slot in range(slots) for entry in ledger.documents(slot_decisions(cluster, slot, rng))),
         ),
         "records": (rows, many_records(records, rows)),
         "cases": (epochs, (case_document(an_epoch(cluster, epoch, rng)) for epoch in range(epochs))),

@@ -27,6 +27,7 @@ class Kind(StrEnum):
 
     RUN = "runs"
     DECISION = "decisions"
+    INSTRUCTIONS = "instructions"
     CASE = "cases"
     TELEMETRY = "telemetry"
     RECORDS = "records"
@@ -66,7 +67,9 @@ SHAPES: Mapping[Kind, Shape] = MappingProxyType(
             key=("run", "slot", "role", "node"),
             once=True,
             indexes=(("run", "role", "node", "slot"),),
+            version=2,
         ),
+        Kind.INSTRUCTIONS: Shape({"run": str, "sha256": str}, key=("run", "sha256"), once=True),
         Kind.CASE: Shape(
             {
                 "run": str, "epoch": int, "testbed": str, "family": str, "ended": int, "objective": float,

@@ -31,6 +31,8 @@ class Query:
 
     kind: Kind
     equals: Mapping[str, str | int | None] = field(default_factory=dict)
+    among: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Columns and the values of which theirs is one."""
     at_least: Mapping[str, int] = field(default_factory=dict)
     at_most: Mapping[str, int] = field(default_factory=dict)
     order: tuple[str, ...] = ()

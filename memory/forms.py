@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from domain.ledger import Case, Decision
+from domain.ledger import Case
 from domain.telemetry import EpochTelemetry, Records
 from memory.columns import CODEC, pack, unpack
 from memory.documents import SHAPES, Document, Kind
-from memory.ledger_text import LedgerText
 from memory.store import EpochEntry
 
 COUNTS = ("arrived", "succeeded")
@@ -32,16 +31,6 @@ def _versioned(kind: Kind, body: dict[str, Any]) -> dict[str, Any]:
 def run_document(run: str, settings: Mapping[str, Any]) -> Document:
     """The settings of a run."""
     return Document.of(Kind.RUN, _versioned(Kind.RUN, {"run": run, "settings": dict(settings)}))
-
-
-def decision_document(decision: Decision) -> Document:
-    """An entry of the ledger."""
-    return LedgerText().document(decision)
-
-
-def decision_of(body: dict[str, Any]) -> Decision:
-    """Read it back. Raises KeyError, TypeError or ValueError where it is none."""
-    return Decision.from_json(body)
 
 
 def case_document(case: Case) -> Document:

@@ -1,84 +1,122 @@
-"""Entries of the ledger as text, made quickly: a slot writes one for each of hundreds of nodes.
+"""Entries of the ledger as documents, made quickly: a slot writes one for each of hundreds of nodes.
 
-Nearly all of such an entry are the instructions of its agent, which are the same in every slot, so their text is kept
-and put in its place. What comes out is what `Document.of` makes of the same entry, to the letter; whatever is not plain
-goes that way.
+Most of an agent's prompt are its instructions, which are the same in every slot. So they are kept once for each run, by
+the SHA-256 of their text, and the messages of an entry name them instead of holding them.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from typing import Any
 
-from domain.ledger import Attempt, Decision
+from domain.ledger import SCHEMA_VERSION, Attempt, Decision
 from memory.documents import SHAPES, Document, Kind, Value, needs_cleaning
 
 _encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 _ENTRY = [field.name for field in fields(Decision)]
 _ATTEMPT = [field.name for field in fields(Attempt)]
 _COLUMNS = tuple(SHAPES[Kind.DECISION].columns)
-_HOLE = "\0"
-"""Stands where instructions belong."""
-_HOLE_TEXT = _encode(_HOLE)
+_VERSION = SHAPES[Kind.DECISION].version
 MOST_KEPT = 5_000
-"""Instructions whose text is kept; past that many the keeping starts over."""
+"""Instructions that are known; past that many the knowing starts over."""
 
 
 class LedgerText:
-    """Writes entries down and keeps the text of instructions."""
+    """Writes entries down and knows which instructions are stored."""
 
     def __init__(self) -> None:
-        """Nothing is kept yet."""
-        self._kept: dict[str, str | None] = {}
+        """Nothing is stored yet."""
+        self._hashes: dict[str, str | None] = {}
+        self._stored: set[tuple[Value, ...]] = set()
 
-    def document(self, decision: Decision) -> Document:
-        """The entry as a document.
+    def documents(self, decisions: Iterable[Decision]) -> list[Document]:
+        """The entries as documents, and before them those of instructions that are not known to be stored.
 
         Raises:
-            ValueError: a number in it is NaN or infinite.
+            ValueError: a number in an entry is NaN or infinite.
             TypeError: it holds something that JSON cannot.
         """
-        text = self._text(decision)
-        if text is None:
-            attempts = [{name: getattr(attempt, name) for name in _ATTEMPT} for attempt in decision.attempts]
-            body = {**{name: getattr(decision, name) for name in _ENTRY}, "attempts": attempts}
-            return Document.of(Kind.DECISION, body)
-        values: dict[str, Value] = {name: getattr(decision, name) for name in _COLUMNS}
-        values["role"] = decision.role.value
-        return Document(Kind.DECISION, values, text)
+        instructions: dict[tuple[Value, ...], Document] = {}
+        entries = [self._entry(decision, instructions) for decision in decisions]
+        return [*instructions.values(), *entries]
 
-    def _text(self, decision: Decision) -> str | None:
-        """The body; None where it takes more than writing down what there is."""
-        body, instructions, attempts = {name: getattr(decision, name) for name in _ENTRY}, [], []
+    def stored(self, documents: Iterable[Document]) -> None:
+        """Take note that documents are stored."""
+        if len(self._stored) >= MOST_KEPT:
+            self._stored.clear()
+        self._stored.update(document.key for document in documents if document.kind is Kind.INSTRUCTIONS)
+
+    def _entry(self, decision: Decision, instructions: dict[tuple[Value, ...], Document]) -> Document:
+        attempts = []
         for attempt in decision.attempts:
-            plain, messages = {name: getattr(attempt, name) for name in _ATTEMPT}, []
-            for message in attempt.messages:
-                known = self._instructions(message) if message.get("role") == "system" else None
-                messages.append(message if known is None else {**message, "content": _HOLE})
-                if known is not None:
-                    instructions.append(known)
-            plain["messages"] = messages
+            plain = {name: getattr(attempt, name) for name in _ATTEMPT}
+            plain["messages"] = [self._message(decision.run, message, instructions) for message in attempt.messages]
             attempts.append(plain)
-        body["attempts"] = attempts
+        body = {name: getattr(decision, name) for name in _ENTRY}
+        body["attempts"], body["schema_version"] = attempts, _VERSION
         try:
             text = _encode(body)
         except ValueError:  # a number that is none, which Document.of explains
-            return None
-        around = text.split(_HOLE_TEXT)
-        if len(around) != len(instructions) + 1 or needs_cleaning(text):
-            return None
-        for place, known in enumerate(instructions, start=1):
-            around.insert(2 * place - 1, known)
-        return "".join(around)
+            text = None
+        if text is None or needs_cleaning(text):
+            return Document.of(Kind.DECISION, body)
+        values: dict[str, Value] = {name: body[name] for name in _COLUMNS}
+        values["role"] = decision.role.value
+        return Document(Kind.DECISION, values, text)
 
-    def _instructions(self, message: Mapping[str, str]) -> str | None:
-        """Text of a message's content; None where it needs cleaning."""
+    def _message(
+        self, run: str, message: Mapping[str, str], instructions: dict[tuple[Value, ...], Document]
+    ) -> Mapping[str, str]:
+        """The message as it is kept: by the hash of its content where that is instructions."""
+        if message.get("role") != "system":
+            return message
         content = message["content"]
-        if content in self._kept:
-            return self._kept[content]
-        if len(self._kept) >= MOST_KEPT:
-            self._kept.clear()
-        text = _encode(content)
-        self._kept[content] = None if needs_cleaning(text) else text
-        return self._kept[content]
+        sha256 = self._hashes[content] if content in self._hashes else self._hash(content)
+        if sha256 is None:
+            return message
+        if (run, sha256) not in self._stored and (run, sha256) not in instructions:
+            instructions[run, sha256] = _instructions(run, sha256, content)
+        return {**{key: text for key, text in message.items() if key != "content"}, "sha256": sha256}
+
+    def _hash(self, content: str) -> str | None:
+        """Return the SHA-256 of instructions; None where they cannot be kept as they are, for they need cleaning."""
+        if len(self._hashes) >= MOST_KEPT:
+            self._hashes.clear()
+        clean = _instructions("", "", content).body["text"] == content
+        self._hashes[content] = hashlib.sha256(content.encode()).hexdigest() if clean else None
+        return self._hashes[content]
+
+
+def _instructions(run: str, sha256: str, text: str) -> Document:
+    version = SHAPES[Kind.INSTRUCTIONS].version
+    return Document.of(Kind.INSTRUCTIONS, {"run": run, "sha256": sha256, "text": text, "schema_version": version})
+
+
+def instructions_of(body: Mapping[str, Any]) -> set[str]:
+    """Hashes of the instructions that an entry names. Raises KeyError or TypeError where it is none."""
+    messages = [message for attempt in body["attempts"] for message in attempt["messages"]]
+    return {message["sha256"] for message in messages if "sha256" in message}
+
+
+def decision_of(body: Mapping[str, Any], instructions: Mapping[str, str]) -> Decision:
+    """Read an entry back; instructions by their hash. Raises KeyError, TypeError or ValueError where it is none."""
+    attempts = [
+        {**attempt, "messages": [_whole(message, instructions) for message in attempt["messages"]]}
+        for attempt in body["attempts"]
+    ]
+    return Decision.from_json({**body, "attempts": attempts, "schema_version": SCHEMA_VERSION})
+
+
+def _whole(message: dict[str, str], instructions: Mapping[str, str]) -> dict[str, str]:
+    """A message with its content; the order of its keys is that of any message."""
+    if "sha256" not in message:
+        return message
+    if message["sha256"] not in instructions:
+        raise ValueError(f"the instructions {message['sha256']} that it names are missing")
+    return {
+        "content" if key == "sha256" else key: instructions[text] if key == "sha256" else text
+        for key, text in message.items()
+    }

@@ -40,7 +40,7 @@ from memory.redaction import redact
 T = TypeVar("T")
 DATABASE = "edgewise"
 """Database where the URI names none."""
-LAYOUT = 1
+LAYOUT = 2
 """Version of collections, fields and indices, kept in the collection `edgewise`."""
 CHUNK_ROWS = 5_000
 """Documents that a scan asks for at once."""
@@ -141,6 +141,7 @@ class MongoEngine:
 
     def _cursor(self, query: Query, fields: dict[str, int]) -> Any:
         wanted: dict[str, Any] = dict(query.equals)
+        wanted |= {name: {"$in": list(values)} for name, values in query.among.items()}
         for operator, bounds in (("$gte", query.at_least), ("$lte", query.at_most)):
             for name, value in bounds.items():
                 wanted.setdefault(name, {})[operator] = value
@@ -204,6 +205,8 @@ class MongoEngine:
         if found is None:
             with suppress(DuplicateKeyError):
                 await about.insert_one({"_id": "layout", "version": LAYOUT})
+        elif found["version"] < LAYOUT:  # what has come since is made above
+            await about.update_one({"_id": "layout"}, {"$max": {"version": LAYOUT}})
 
     def _explained(self, error: Exception) -> Exception:
         code = error.code if isinstance(error, OperationFailure) else None

@@ -27,8 +27,8 @@ from memory.sql import create, insert, select
 T = TypeVar("T")
 APPLICATION_ID = 0x45444745
 """'EDGE' in the header of the file: tells an Edgewise memory from other people's databases."""
-LAYOUT = 1
-"""Version of tables and indices, in the header as user_version."""
+LAYOUT = 2
+"""Version of tables and indices, in the header as user_version; 1 had no instructions."""
 PAGE_BYTES = 8192
 """Of the file; a case of P1's testbed takes 2.5 kB, and only one of them would fit on SQLite's usual page of 4096."""
 CHUNK_ROWS = 5_000
@@ -138,11 +138,13 @@ class SqliteEngine:
         return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        if self._is_empty(connection):
+        found = self._layout(connection)
+        if found == 0:
             connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
             connection.execute("PRAGMA journal_mode = WAL")
+        if found < LAYOUT:
             connection.execute("BEGIN IMMEDIATE")
-            if self._is_empty(connection):  # another process may have been quicker
+            if self._layout(connection) < LAYOUT:  # another process may have been quicker
                 for kind in Kind:
                     for statement in create(kind):
                         connection.execute(statement)
@@ -152,12 +154,13 @@ class SqliteEngine:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
 
-    def _is_empty(self, connection: sqlite3.Connection) -> bool:
+    def _layout(self, connection: sqlite3.Connection) -> int:
+        """Version of the layout; 0 for an empty file."""
         tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
         application = connection.execute("PRAGMA application_id").fetchone()[0]
-        layout = connection.execute("PRAGMA user_version").fetchone()[0]
+        layout: int = connection.execute("PRAGMA user_version").fetchone()[0]
         if tables == 0 and application == 0:
-            return True
+            return 0
         if application != APPLICATION_ID:
             raise InputError(f"{self._path} is a database, but no memory of Edgewise; choose another file.")
         if layout > LAYOUT:
@@ -165,7 +168,7 @@ class SqliteEngine:
                 f"{self._path} was written by a newer Edgewise (layout {layout}, this one reads up to {LAYOUT}); "
                 "use that one, or another file."
             )
-        return False
+        return layout
 
     def _connect_to_read(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=self._busy_s, isolation_level=None)

@@ -11,13 +11,17 @@ from domain.telemetry import EpochTelemetry, Records
 from memory import forms
 from memory.documents import Document, Kind, check_version
 from memory.engine import Engine, MemoryStatus, Query
-from memory.ledger_text import LedgerText
+from memory.ledger_text import LedgerText, decision_of, instructions_of
 from memory.recall import MIN_ENDED, Key, Picker, Recalled, Traffic
 from memory.store import EpochEntry
 
+A = TypeVar("A")
+B = TypeVar("B")
 T = TypeVar("T")
 ROLES = tuple(Role)
 """In the order in which they decide."""
+MOST_NAMED = 500
+"""Instructions that one query asks for."""
 
 
 class StoredMemory:
@@ -51,7 +55,9 @@ class StoredMemory:
 
     async def put_decisions(self, decisions: Sequence[Decision]) -> None:
         """Keep several."""
-        await self._put(*map(self._ledger.document, decisions))
+        documents = self._ledger.documents(decisions)
+        await self._put(*documents)
+        self._ledger.stored(documents)
 
     async def decisions(
         self,
@@ -70,8 +76,18 @@ class StoredMemory:
         if role in (Role.PLANNER, Role.SCHEDULER):
             equals.setdefault("node", None)
         query = Query(Kind.DECISION, equals, at_least=_bound(slot=first), at_most=_bound(slot=last))
-        found = await self._find(query, lambda body, _: forms.decision_of(body))
+        bodies = await self._find(query, lambda body, _: (body, instructions_of(body)))
+        instructions = await self._instructions(run, set().union(*(named for _, named in bodies)))
+        found = [self._read(Kind.DECISION, decision_of, body, instructions) for body, _ in bodies]
         return sorted(found, key=lambda d: (d.slot, ROLES.index(d.role), d.node or ""))
+
+    async def _instructions(self, run: str, hashes: set[str]) -> dict[str, str]:
+        """Texts of a run's instructions by their hash."""
+        wanted, texts = sorted(hashes), dict[str, str]()
+        for first in range(0, len(wanted), MOST_NAMED):
+            query = Query(Kind.INSTRUCTIONS, {"run": run}, among={"sha256": wanted[first : first + MOST_NAMED]})
+            texts.update(await self._find(query, lambda body, _: (body["sha256"], body["text"])))
+        return texts
 
     async def put_case(self, case: Case) -> None:
         """Keep a case."""
@@ -165,11 +181,14 @@ class StoredMemory:
         store, found = self._engine.status.store, []
         for body, data in await self._engine.find(query):
             check_version(query.kind, body, store)
-            try:
-                found.append(read(body, data))
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                raise InputError(f"{store}: a document of {query.kind} cannot be read: {error}.") from None
+            found.append(self._read(query.kind, read, body, data))
         return found
+
+    def _read(self, kind: Kind, read: Callable[[A, B], T], body: A, rest: B) -> T:
+        try:
+            return read(body, rest)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"{self.status.store}: a document of {kind} cannot be read: {error}.") from None
 
 
 def _settings(body: dict[str, Any], _: bytes | None) -> dict[str, Any]:

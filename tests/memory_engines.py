@@ -59,6 +59,7 @@ class FickleEngine:
     async def find(self, query: Query) -> list[Found]:
         self._answer()
         kept = [d for d in self.kept if d.kind == query.kind]
+        kept = [d for d in kept if all(d.values[name] in values for name, values in query.among.items())]
         return [(d.body, d.data) for d in kept if all(d.values[name] == v for name, v in query.equals.items())]
 
     async def scan(self, query: Query, columns: tuple[str, ...]) -> AsyncIterator[list[Row]]:

@@ -238,12 +238,12 @@ async def test_a_case_that_holds_no_finite_number_is_refused_where_it_is_put(mem
 
 
 async def test_a_document_of_a_newer_version_is_named_and_not_guessed_at(memory: Memory, target: str) -> None:
-    body = {**decision().to_json(), "schema_version": 2}
+    body = {**decision().to_json(), "schema_version": 3}
     engine = MongoEngine(target, 5.0) if "://" in target else SqliteEngine(Path(target), 5.0)
     await engine.open()
     await engine.write([Document.of(Kind.DECISION, body)])
     await engine.close()
-    with pytest.raises(InputError, match="decisions has schema_version 2, this Edgewise reads up to 1"):
+    with pytest.raises(InputError, match="decisions has schema_version 3, this Edgewise reads up to 2"):
         await memory.decisions("r")
 
 

@@ -18,8 +18,8 @@ from domain.telemetry import Records
 from memory import ledger_text
 from memory.columns import pack, unpack
 from memory.documents import SHAPES, Document, Kind, check_version
-from memory.forms import case_document, decision_document, records_document, telemetry_document, telemetry_of
-from memory.ledger_text import LedgerText
+from memory.forms import case_document, records_document, telemetry_document, telemetry_of
+from memory.ledger_text import LedgerText, decision_of
 from memory.redaction import redact
 from tests.memory_examples import case, decision, records, telemetry
 
@@ -75,7 +75,7 @@ def test_secrets_in_uris_are_cut_out_and_nothing_else(text: str, redacted: str) 
 
 def test_every_kind_says_its_version_and_has_its_columns() -> None:
     documents = [
-        decision_document(decision()),
+        *LedgerText().documents([decision()]),
         case_document(case()),
         records_document("r", 0, records(1)),
         telemetry_document("r", 0, telemetry(), {}),
@@ -88,7 +88,7 @@ def test_every_kind_says_its_version_and_has_its_columns() -> None:
 
 
 def test_columns_are_plain_values() -> None:
-    values = decision_document(decision(role=Role.DEPLOYER, node="hub")).values
+    values = LedgerText().documents([decision(role=Role.DEPLOYER, node="hub")])[-1].values
     assert [type(value) for value in values.values()] == [str, int, str, str]
 
 
@@ -100,22 +100,50 @@ TEXTS = st.text(st.sampled_from('a\0"\\\n\u2028é🔑\ud800:/@'), max_size=8)
     answer=st.none() | TEXTS,
     seconds=st.floats(allow_nan=False, allow_infinity=False),
 )
-def test_an_entry_is_written_as_any_other_document_again_and_again(
+def test_an_entry_is_written_as_any_other_document_and_comes_back_whole(
     contents: list[tuple[str, str]], answer: str | None, seconds: float
 ) -> None:
     messages = tuple({"role": role, "content": content} for role, content in contents)
     entry = decision(attempts=(Attempt(messages, answer, seconds=seconds), Attempt((), None, ("x://a:b@c",))))
-    ledger, body = LedgerText(), entry.to_json()
-    for _ in range(2):
-        assert ledger.document(entry) == Document.of(Kind.DECISION, body)
-    plain = replace(entry, attempts=entry.attempts[:1])
-    for _ in range(2):
-        assert ledger.document(plain) == Document.of(Kind.DECISION, plain.to_json())
+    for kept in (entry, replace(entry, attempts=entry.attempts[:1])):
+        ledger = LedgerText()
+        *instructions, document = ledger.documents([kept])
+        assert document == Document.of(Kind.DECISION, document.body)
+        ledger.stored(instructions)
+        assert ledger.documents([kept]) == [document]
+        texts = {text.body["sha256"]: text.body["text"] for text in instructions}
+        inline = Document.of(Kind.CASE, {**case().to_json(), "extra": kept.to_json()}).body["extra"]
+        assert decision_of(document.body, texts).to_json() == inline
+
+
+def test_instructions_are_written_once_for_each_run_and_only_when_they_are_clean() -> None:
+    ledger = LedgerText()
+
+    def written(run: str, *contents: str) -> list[str]:
+        asked = Attempt(tuple({"role": "system", "content": content} for content in contents), "{}")
+        documents = ledger.documents([decision(run=run, attempts=(asked, asked))])
+        ledger.stored(documents)
+        return [document.body.get("text", document.kind) for document in documents]
+
+    assert written("r", "a", "b") == ["a", "b", "decisions"]
+    assert written("r", "b", "c \N{ROBOT FACE}") == ["c \N{ROBOT FACE}", "decisions"]
+    assert written("s", "a") == ["a", "decisions"]
+    assert written("s", "see x://a:b@c", "half a pair: \ud83e") == ["decisions"]
+
+
+def test_instructions_that_were_not_stored_are_written_again() -> None:
+    ledger = LedgerText()
+    assert len(ledger.documents([decision()])) == len(ledger.documents([decision()])) == 2
+
+
+def test_an_entry_whose_instructions_are_missing_cannot_be_read() -> None:
+    with pytest.raises(ValueError, match="the instructions [0-9a-f]{64} that it names are missing"):
+        decision_of(LedgerText().documents([decision()])[-1].body, {})
 
 
 def test_a_number_that_is_none_keeps_an_entry_out() -> None:
     with pytest.raises(ValueError, match="A document of decisions must hold finite numbers"):
-        LedgerText().document(decision(attempts=(Attempt((), None, seconds=float("nan")),)))
+        LedgerText().documents([decision(attempts=(Attempt((), None, seconds=float("nan")),))])
 
 
 def test_kept_instructions_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +152,9 @@ def test_kept_instructions_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for slot in range(3):
         for n in range(4):
             entry = decision(slot=slot, attempts=(Attempt(({"role": "system", "content": f"node {n}"},), "{}"),))
-            assert ledger.document(entry) == Document.of(Kind.DECISION, entry.to_json())
+            documents = ledger.documents([entry])
+            ledger.stored(documents)
+            assert [document.kind for document in documents] == [Kind.INSTRUCTIONS, Kind.DECISION]
 
 
 def test_telemetry_without_a_value_is_null_and_comes_back_as_nan() -> None:

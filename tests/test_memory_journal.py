@@ -18,12 +18,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.errors import InputError
+from domain.ledger import Decision
 from memory import Memory, MemoryAway
 from memory.journal import JournaledEngine
 from memory.journal_file import JournalFile
 from memory.stored import StoredMemory
 from tests.memory_engines import FickleEngine
-from tests.memory_examples import case, decision, records, telemetry
+from tests.memory_examples import case, records, telemetry
+from tests.memory_examples import decision as by_agent
+
+
+def decision(run: str = "r", slot: int = 0) -> Decision:
+    """One that is a single document, for it names no instructions."""
+    return by_agent(run, slot, attempts=())
 
 
 def journaled(engine: FickleEngine, path: Path, **changes: float) -> JournaledEngine:
@@ -58,6 +65,16 @@ async def memory(engine: FickleEngine, path: Path) -> AsyncIterator[Memory]:
 
 def slots(engine: FickleEngine) -> list[int]:
     return [int(d.values["slot"] or 0) for d in engine.taken]
+
+
+async def test_instructions_wait_in_front_of_the_entry_that_names_them(engine: FickleEngine, memory: Memory) -> None:
+    engine.away = True
+    await memory.put_decision(by_agent())
+    assert memory.status.waiting == 2
+    engine.away = False
+    await until(lambda: not memory.status.waiting)
+    assert [document.kind for document in engine.taken] == ["instructions", "decisions"]
+    assert await memory.decisions("r") == [by_agent()]
 
 
 async def test_while_the_store_is_there_the_journal_stays_empty(
@@ -345,7 +362,7 @@ from memory.journal import JournaledEngine
 from memory.journal_file import JournalFile
 from memory.stored import StoredMemory
 from tests.memory_engines import FickleEngine
-from tests.memory_examples import decision
+from tests.test_memory_journal import decision
 
 async def main():
     engine = FickleEngine()

@@ -135,7 +135,7 @@ async def test_with_a_journal_a_memory_that_is_away_takes_writes_at_once(tmp_pat
     async with open_memory(uri, journal, limit_s=0.1) as memory:
         started = time.monotonic()
         for slot in range(10):
-            await memory.put_decision(decision(slot=slot))
+            await memory.put_decision(decision(slot=slot, attempts=()))
         with pytest.raises(MemoryAway, match="10 documents wait"):
             await memory.decisions("r")
         assert time.monotonic() - started < 1
@@ -248,12 +248,27 @@ async def test_documents_are_plain_to_any_mongodb_tool(tmp_path: Path) -> None:
 
 
 @pytest.mark.live
+async def test_a_database_of_the_first_layout_goes_on_with_the_second(tmp_path: Path) -> None:
+    server = MongoServer(tmp_path).start()
+    try:
+        async with AsyncMongoClient[dict[str, Any]](server.uri) as client:
+            about = client["lab"]["edgewise"]
+            await about.insert_one({"_id": "layout", "version": 1})
+            async with open_memory(f"{server.uri}/lab", tmp_path / "memory.journal") as memory:
+                await memory.put_decision(decision())
+                assert await memory.decisions("r") == [decision()]
+            assert await about.find_one() == {"_id": "layout", "version": 2}
+    finally:
+        server.kill()
+
+
+@pytest.mark.live
 async def test_a_database_of_a_newer_edgewise_is_named(tmp_path: Path) -> None:
     server = MongoServer(tmp_path).start()
     try:
         async with AsyncMongoClient[dict[str, Any]](server.uri) as client:
             await client["lab"]["edgewise"].insert_one({"_id": "layout", "version": 3})
-        with pytest.raises(InputError, match=r"lab was laid out by a newer Edgewise \(3, this one reads up to 1\)"):
+        with pytest.raises(InputError, match=r"lab was laid out by a newer Edgewise \(3, this one reads up to 2\)"):
             async with open_memory(f"{server.uri}/lab", tmp_path / "memory.journal"):
                 pass
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 import subprocess
 import sys
@@ -96,9 +97,42 @@ async def test_a_file_of_a_newer_edgewise_is_named(tmp_path: Path) -> None:
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 9")
     connection.close()
-    with pytest.raises(InputError, match="written by a newer Edgewise .layout 9, this one reads up to 1"):
+    with pytest.raises(InputError, match="written by a newer Edgewise .layout 9, this one reads up to 2"):
         async with open_memory(path):
             pass
+
+
+async def test_a_file_of_the_first_layout_is_read_and_goes_on(tmp_path: Path) -> None:
+    path, before, after = tmp_path / "memory.db", decision(slot=1), decision(slot=2)
+    async with open_memory(path):
+        pass
+    connection = sqlite3.connect(path)
+    connection.execute("DROP TABLE instructions")
+    connection.execute("PRAGMA user_version = 1")
+    body = json.dumps(before.to_json())
+    connection.execute("INSERT INTO decisions (run, slot, role, body) VALUES ('r', 1, 'scheduler', ?)", (body,))
+    connection.commit()
+    connection.close()
+    async with open_memory(path) as memory:
+        await memory.put_decisions([before, after])
+        assert await memory.decisions("r") == [before, after]
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+    connection.close()
+
+
+async def test_instructions_can_be_looked_up_with_any_tool(tmp_path: Path) -> None:
+    path = tmp_path / "memory.db"
+    async with open_memory(path) as memory:
+        await memory.put_decisions([decision(slot=slot) for slot in range(3)])
+    connection = sqlite3.connect(path)
+    sql = (
+        "SELECT i.body ->> 'text' FROM decisions d JOIN instructions i ON d.run = i.run "
+        "AND d.body ->> '$.attempts[0].messages[0].sha256' = i.sha256"
+    )
+    assert [row[0] for row in connection.execute(sql)] == 3 * [decision().attempts[0].messages[0]["content"]]
+    assert connection.execute("SELECT count(*) FROM instructions").fetchone() == (1,)
+    connection.close()
 
 
 @pytest.mark.parametrize("name", ["missing/memory.db", "."])
@@ -138,7 +172,7 @@ async def test_a_file_that_is_locked_when_the_memory_is_opened_gets_what_was_put
     other.execute("BEGIN EXCLUSIVE")
     async with open_memory(path, tmp_path / "memory.journal", limit_s=0.05) as memory:
         await memory.put_decision(decision())
-        assert memory.status.waiting == 1
+        assert memory.status.waiting == 2  # its instructions, and itself
         other.close()
         async with asyncio.timeout(10):
             while memory.status.waiting:
