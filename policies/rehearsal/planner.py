@@ -100,7 +100,7 @@ class RehearsalPlanner:
         self._planned: Planned | None = None
         self.forecast = Forecast(cluster)
         self.rehearsed: list[Candidate] = []
-        """Candidates of the last plan, best first; the first was adopted."""
+        """Candidates of the last plan, as `candidates` returned them; the first was adopted."""
         self.stage: Rehearsal | None = None
         """On which they were rehearsed: other plans can be compared with them there, on the same futures."""
         self.scheduler, self.deployer = BacklogScheduler(cluster), SteadyDeployer(cluster, self.menus)
@@ -137,10 +137,10 @@ class RehearsalPlanner:
         self._planned = Planned(snapshot.slot, self.forecast.traffic(), ~np.isnan(snapshot.age_s))
 
     def candidates(self, snapshot: Snapshot, traffic: Traffic, rng: np.random.Generator) -> list[Candidate]:
-        """Return rehearsed macro-policies, best first; what runs now is among them where anything does.
+        """Return rehearsed macro-policies, the one to adopt first; what runs now is among them where anything does.
 
-        First is the open policy, whatever the others promise, unless one of them is clearly better: it leaves the
-        rules all their freedom, so it bears traffic that nobody expected, which no rehearsal plays.
+        First is the open policy, unless another is clearly better: it leaves the rules all their freedom, so it bears
+        traffic that nobody expected, which no rehearsal plays. The others follow, least J first.
         """
         began, effort, cluster = self._clock(), self._effort, self._cluster
         policies = self.proposals(snapshot, traffic, rng)
