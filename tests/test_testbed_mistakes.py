@@ -1,0 +1,238 @@
+"""Mistakes in testbed files: one sentence each, with the line where there is one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from domain.errors import InputError
+from tests.testbed_files import SMALL, write
+from twin.testbeds import (
+    builtin_names,
+    load_builtin,
+    load_testbed,
+    read_testbed,
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        # Ranges
+        ("cpu_cores: 4", "cpu_cores: -4", "9: nodes[2].cpu_cores must be greater than or equal to 1, not -4."),
+        (
+            "cores: 4, ram_gb: 8",
+            "cores: 4, ram_gb: 0",
+            "9: nodes[2].ram_gb must be more than 0 and at most 1e12, not 0.",
+        ),
+        ("cores: 4, ram_gb: 8", "cores: 4, ram_gb: .nan", "9: nodes[2].ram_gb must be a finite number, not .nan."),
+        ("cores: 4, ram_gb: 8", "cores: 4, ram_gb: lots", "9: nodes[2].ram_gb must be a number, not 'lots'."),
+        (
+            "cores: 4, ram_gb: 8",
+            "cores: 4, ram_gb: {value: -1}",
+            "9: nodes[2].ram_gb must be more than 0 and at most 1e12, not -1.",
+        ),
+        ("latency_s: 0.002", "latency_s: -1", "5: links[1].latency_s must be from 0 to 1e12, not -1."),
+        ("gbit_per_s: 4", "gbit_per_s: 0", "5: links[1].gbit_per_s must be from 1e-6 to 1e6, not 0."),
+        ("sites:", "latency_weight: 1.5\nsites:", "2: latency_weight must be from 0 to 1, not 1.5."),
+        ("sites:", "slot_s: 0\nsites:", "2: slot_s must be more than 0 and at most 1e12, not 0."),
+        ("sites:", "epoch_slots: 0\nsites:", "2: epoch_slots must be greater than or equal to 1, not 0."),
+        (
+            "name: small",
+            "name: ../small",
+            "1: name must be 1 to 63 letters, digits, '.', '_', '-' or spaces, "
+            "the first a letter or digit, not '../small'.",
+        ),
+        ("model: GPT-2", "model: ' '", "13: lms[0].model must be one line of text, not ' '."),
+        # Profiles
+        (
+            "{1: 4, 4: 2}",
+            "{4: 2, 1: 4}",
+            "24: lms[0].cpu_profiles.C must list its cores in rising order, not 1 after 4.",
+        ),
+        (
+            "{1: 4, 4: 2}",
+            "{1: 4, 4: 5}",
+            "24: lms[0].cpu_profiles.C must not get slower with more cores, as from 4 s with 1 to 5 s with 4.",
+        ),
+        ("{1: 4, 4: 2}", "{1: 0}", "24: lms[0].cpu_profiles.C must give more than 0 seconds with 1 cores, not 0."),
+        ("{1: 4, 4: 2}", "{0: 4}", "24: lms[0].cpu_profiles.C.0 must be greater than or equal to 1, not '0'."),
+        (
+            "compute_s: 0.1",
+            "compute_s: 0",
+            "25: lms[0].gpu_profiles.G.compute_s must be more than 0 and at most 1e12, not 0.",
+        ),
+        # Sources
+        (
+            "stop_s: 3",
+            "stop_s: {value: 3, kind: guessed, source: so}",
+            "23: lms[0].stop_s.kind must be 'measured', 'published' or 'estimated', not 'guessed'.",
+        ),
+        (
+            "stop_s: 3",
+            "stop_s: {value: 3, kind: measured}",
+            "23: lms[0].stop_s must have both 'kind' and 'source', or neither.",
+        ),
+        (
+            "stop_s: 3",
+            "source: nots\n    stop_s: 3",
+            "23: lms[0].source must be a sentence or the name of an entry of 'sources', not 'nots'.",
+        ),
+        # Names
+        ("name: b,", "name: a,", "8: nodes[1].name must be a name of its own, but nodes[0] is 'a' too."),
+        (
+            "[left, right]\nlinks",
+            "[left, left]\nlinks",
+            "2: sites[1] must be a name of its own, but sites[0] is 'left' too.",
+        ),
+        (
+            "name: c, site: right",
+            "name: c, site: rigt",
+            "9: nodes[2].site must be 'left' or 'right', not 'rigt'; did you mean 'right'?",
+        ),
+        ("cpu_cores: 4", "cpu_core: 4", "9: nodes[2] has an unknown field 'cpu_core'; did you mean 'cpu_cores'?"),
+        # Links
+        (
+            "[left, right], latency_s: 0.002",
+            "[left, rigth], latency_s: 0.002",
+            "5: links[1].sites must be 'left' or 'right', not 'rigth'; did you mean 'right'?",
+        ),
+        (
+            "[left, right], latency_s: 0.002",
+            "[left, left], latency_s: 0.002",
+            "5: links[1].sites must not be given twice: links[0] is from 'left' to 'left' too.",
+        ),
+        (
+            "sites: [left, right], latency",
+            "nodes: [c, c], latency",
+            "5: links[1].nodes must be two different workers, not 'c' twice.",
+        ),
+        (
+            "sites: [left, right], latency",
+            "nodes: [c, head], latency",
+            "5: links[1].nodes must be 'a', 'b' or 'c', not 'head'.",
+        ),
+        (
+            "sites: [left, right], latency",
+            "nodes: [c, a], latency",
+            "3: links must have an entry with sites [left, right], since workers stand there.",
+        ),
+        (
+            "4}\nnodes",
+            "4, one_way: true}\nnodes",
+            "3: links must have an entry with sites [right, left], since workers stand there.",
+        ),
+        ("sites: [left, left], l", "l", "4: links[0] must have either 'sites' or 'nodes', two names each."),
+        # GPUs
+        (
+            "cpu_cores: 4, ram_gb: 8",
+            "cpu_cores: 4, ram_gb: 8, vgpus_per_gpu: 2",
+            "9: nodes[2].vgpus_per_gpu must be left out, since the node has no GPUs (gpus is 0).",
+        ),
+        (
+            "cpu_cores: 4, ram_gb: 8",
+            "cpu_cores: 4, ram_gb: 8, vram_gb: 2",
+            "9: nodes[2].vram_gb must be left out, since the node has no GPUs (gpus is 0).",
+        ),
+        ("gpus: 1, vram_gb: 8", "gpus: 2", "8: nodes[1].vram_gb must be given, since the node has GPUs (gpus is 2)."),
+        ("gpu_model: G, ", "", "8: nodes[1].gpu_model must be given, since the node has GPUs (gpus is 1)."),
+        (
+            "gpu_model: G,",
+            "gpu_model: NVIDIA G,",
+            "8: nodes[1].gpu_model has no entry in any LM's gpu_profiles; it must be 'G', not 'NVIDIA G'.",
+        ),
+        (
+            "right, cpu_model: C",
+            "right, cpu_model: D",
+            "9: nodes[2].cpu_model has no entry in any LM's cpu_profiles; it must be 'C', not 'D'.",
+        ),
+        # What fits
+        (
+            "  - {name: c, site: right, cpu_model: C, cpu_cores: 4, ram_gb: 8}",
+            "  - {name: c, site: right, cpu_model: C, cpu_cores: 4, ram_gb: 2}",
+            "9: nodes[2] can run none of the LMs; make it larger, or give it the role 'control'.",
+        ),
+        (
+            "ram_gb: 3\n",
+            "ram_gb: 30\n",
+            "16: lms[0].ram_gb must be at most 16, the RAM of the largest worker (a), not 30; no worker can hold chat.",
+        ),
+        (
+            "{C: {1: 4, 4: 2}}",
+            "{C: {64: 4}, E: {1: 1}}\n    host_cores: 9",
+            "25: lms[0].host_cores must be at most 8, the cores of the largest worker with a GPU, not 9; "
+            "chat fits on no worker.",
+        ),
+        (
+            "vram_gb: 1\n",
+            "vram_gb: 9\n    gpu_only: true\n",
+            "17: lms[0].vram_gb must be at most 8, the vRAM of the "
+            "largest worker with a GPU (b), not 9; chat fits on no worker.",
+        ),
+    ],
+)
+def test_a_bad_testbed_is_refused_with_one_sentence_at_its_line(
+    old: str, new: str, expected: str, tmp_path: Path
+) -> None:
+    assert SMALL.count(old) >= 1
+    path = write(tmp_path, SMALL.replace(old, new, 1))
+    with pytest.raises(InputError) as caught:
+        load_testbed(path)
+    assert str(caught.value) == f"{path}:{expected}"
+
+
+def without_gpus(text: str) -> str:
+    return text.replace(", gpu_model: G, gpus: 1, vram_gb: 8}", "}")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            without_gpus(SMALL).replace("vram_gb: 1\n", "vram_gb: 1\n    gpu_only: true\n"),
+            "18: lms[0].gpu_only must be false, or some worker must have a GPU; none has one, so chat runs nowhere.",
+        ),
+        (
+            SMALL.replace("role: control, ", "")
+            .replace("name: head", "name: d")
+            .replace("cpu_model: any", "cpu_model: C"),
+            "10: nodes[3] can run none of the LMs; make it larger, or give it the role 'control'.",
+        ),
+        (
+            SMALL.replace("cpu_model: C", "role: control, cpu_model: C"),
+            "6: nodes must have at least one worker, but every node has the role 'control'.",
+        ),
+        (
+            without_gpus(SMALL).replace("    cpu_profiles: {C: {1: 4, 4: 2}}\n", ""),
+            "12: lms[0].cpu_profiles must have the CPU model of some worker; without it chat runs nowhere.",
+        ),
+        (
+            without_gpus(SMALL).replace("{C: {1: 4, 4: 2}}", "{C: {64: 4}}"),
+            "24: lms[0].cpu_profiles must begin at 8 cores or fewer, all that the largest worker (a) has; "
+            "chat fits on no worker.",
+        ),
+        (
+            SMALL.replace("cpu_cores: 8, ram_gb: 16, gpu_model", "cpu_cores: 8, ram_gb: 2, gpu_model").replace(
+                "vram_gb: 1\n", "vram_gb: 1\n    gpu_only: true\n"
+            ),
+            "12: lms[0].name must be an LM that fits on some worker; no single one has all that chat needs.",
+        ),
+    ],
+)
+def test_an_lm_that_fits_nowhere_says_why(text: str, expected: str, tmp_path: Path) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(InputError) as caught:
+        load_testbed(path)
+    assert str(caught.value) == f"{path}:{expected}"
+
+
+def test_an_unknown_built_in_testbed_names_those_there_are() -> None:
+    assert builtin_names() == ["bristol"]
+    with pytest.raises(InputError) as caught:
+        load_builtin("brstol")
+    assert str(caught.value) == (
+        "The testbed, where it is no path that ends in .yaml, must be 'bristol', not 'brstol'; did you mean 'bristol'?"
+    )
+    with pytest.raises(InputError, match=r"nowhere\.yaml: there is no such file"):
+        read_testbed("nowhere.yaml")
