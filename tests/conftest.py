@@ -5,7 +5,7 @@ import ipaddress
 import os
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -71,20 +71,27 @@ def _live_tests_may_use_a_real_mongodb(request: pytest.FixtureRequest, monkeypat
         monkeypatch.setenv("MONGODB_URI", MONGODB_URI)
 
 
-def _cheaper(patched: pytest.MonkeyPatch, kind: type[Any], **defaults: int) -> None:
-    """Other defaults for fields of a dataclass all of whose fields have one."""
-    given = kind.__init__.__defaults__
-    values = tuple(defaults.get(field.name, value) for field, value in zip(fields(kind), given, strict=True))
-    patched.setattr(kind.__init__, "__defaults__", values)
+@pytest.fixture(scope="module")
+def small_effort() -> Iterator[None]:
+    """Rehearsals cost little unless a test says otherwise."""
+    from tests.effort import little_effort
+
+    with little_effort():
+        yield
 
 
 @pytest.fixture(scope="module")
-def small_effort() -> Iterator[None]:
-    """Rehearsals cost little unless a test says otherwise: for what holds of a decision however good it is."""
-    from graph.rehearse import RehearsalSettings
-    from policies.rehearsal.planner import Effort
+def little_time() -> Iterator[None]:
+    """What-ifs cost little: nothing is drawn, and a few resamples are taken."""
+    from tests.recordings import in_little_time
 
-    with pytest.MonkeyPatch.context() as patched:
-        _cheaper(patched, Effort, evaluations=400, candidates=2, samples=1, horizon_slots=10)
-        _cheaper(patched, RehearsalSettings, futures=2, runs=8)
+    with in_little_time():
         yield
+
+
+@pytest.fixture(scope="session")
+def recorded_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run folders of every way to make one; nobody changes them."""
+    from tests.recordings import record
+
+    return record(tmp_path_factory.mktemp("runs"))
