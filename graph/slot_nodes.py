@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import math
 from dataclasses import asdict
@@ -55,10 +56,9 @@ class SlotNodes:
         """Let the slot pass and keep the records of what ended."""
         deps, slot = self._deps, state["slot"]
         records = await deps.testbed.advance()
-        await deps.memory.put_records(deps.run, slot, records)
         deps.passed[slot] = records
         deps.seen = None
-        after = await deps.snapshot(slot + 1)
+        _, after = await asyncio.gather(deps.memory.put_records(deps.run, slot, records), deps.snapshot(slot + 1))
         traffic = np.asarray(state["traffic"], dtype=np.int64) + after.arrived_prompts
         success = records.success
         deps.foresight.passed(records, after)

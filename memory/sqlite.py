@@ -7,12 +7,10 @@ power may lose the last moments, never the file's soundness.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
@@ -23,6 +21,7 @@ from domain.errors import InputError
 from memory.documents import Document, Kind
 from memory.engine import DocumentRefused, Found, MemoryAway, MemoryStatus, Query, Row
 from memory.sql import create, insert, select
+from memory.worker import Worker
 
 T = TypeVar("T")
 APPLICATION_ID = 0x45444745
@@ -210,7 +209,7 @@ class _Thread:
     """One thread with one connection, which never leaves it."""
 
     def __init__(self, name: str) -> None:
-        self._pool = ThreadPoolExecutor(1, name)
+        self._worker = Worker(name)
         self._connection: sqlite3.Connection | None = None
 
     @property
@@ -227,7 +226,7 @@ class _Thread:
 
     async def run(self, work: Callable[[], T]) -> T:
         """Do the work in the thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        return await self._worker.run(work)
 
     def _disconnect(self) -> None:
         if self._connection is not None:
@@ -236,6 +235,4 @@ class _Thread:
 
     async def close(self) -> None:
         """Close the connection and end the thread."""
-        with suppress(RuntimeError):  # the thread has ended before
-            await self.run(self._disconnect)
-        self._pool.shutdown(wait=False)
+        await self._worker.close(self._disconnect)
