@@ -73,7 +73,7 @@ def _live_tests_may_use_a_real_mongodb(request: pytest.FixtureRequest, monkeypat
 
 @pytest.fixture(scope="module")
 def small_effort() -> Iterator[None]:
-    """Rehearsals cost little unless a test says otherwise."""
+    """Rehearsals and bounds cost little unless a test says otherwise."""
     from tests.effort import little_effort
 
     with little_effort():

@@ -1,4 +1,4 @@
-"""Rehearsals that cost little: for what holds of a decision however good it is."""
+"""Rehearsals and bounds that cost little: for what holds of a decision or of a table however good it is."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from typing import Any
 
 import pytest
 
+import twin.bound.limits
 from graph.rehearse import RehearsalSettings
 from policies.rehearsal.planner import Effort
 
 
 @contextmanager
 def little_effort() -> Iterator[None]:
-    """Rehearse with little effort where nothing else is said."""
+    """Rehearse with little effort where nothing else is said, and bound what is possible loosely."""
     with pytest.MonkeyPatch.context() as patched:
         _cheaper(patched, Effort, evaluations=400, candidates=2, samples=1, horizon_slots=10)
         _cheaper(patched, RehearsalSettings, futures=2, runs=8)
+        patched.setattr(twin.bound.limits, "MOST_STEPS", 8)
         yield
 
 

@@ -31,6 +31,7 @@ COMMANDS = [
     ["testbed", "show"],
 ]
 HOUSE = Path(__file__).parents[1]
+pytestmark = pytest.mark.usefixtures("small_effort")
 
 
 def edgewise(*arguments: str) -> Result:
