@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +73,10 @@ def good_deployment(cluster: Cluster, plan: str, node: str) -> str:
 
 @asynccontextmanager
 async def bristol_run(
-    folder: Path, family: str = "RL", slots: int = 4, *, run: str = "test", **fillings: Any
+    folder: Path, family: str = "RL", slots: int = 4, *, run: str = "test", epoch_slots: int = 50, **fillings: Any
 ) -> AsyncIterator[GraphRun]:
     """A run on bristol in the twin, memory and checkpoints in `folder`; `fillings` replace parts of the family's."""
-    cluster = load_builtin("bristol")
+    cluster = replace(load_builtin("bristol"), epoch_slots=epoch_slots)
     testbed = TwinTestbed(Twin(cluster), load_workload("p1", cluster, 3))
     async with (
         open_memory(folder / "memory.sqlite") as memory,

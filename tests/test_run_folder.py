@@ -175,10 +175,10 @@ def test_a_killed_run_publishes_nothing_and_goes_on_where_it_stopped(
 def test_a_killed_run_of_other_settings_is_not_taken_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(runtime.experiment, "run_slots", killed_in(2))
-    with pytest.raises(KeyboardInterrupt):
-        run(RunFolder.named(tmp_path / "run"), experiment(seeds="1"))
-    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr(runtime.experiment, "run_slots", killed_in(2))
+        with pytest.raises(KeyboardInterrupt):
+            run(RunFolder.named(tmp_path / "run"), experiment(seeds="1"))
     other = run(RunFolder.named(tmp_path / "run"), experiment(seeds="2"))
     assert "kept" not in capsys.readouterr().err
     assert load_summary(other).seeds == [2]

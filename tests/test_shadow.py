@@ -28,6 +28,7 @@ from tools.traffic import SlotTraffic, come_again
 from twin.twin import Twin
 from twin.workloads import load_workload
 
+pytestmark = pytest.mark.usefixtures("small_effort")
 SLOTS = 4 + 4  # with requests, and until the last deadline
 
 

@@ -62,9 +62,9 @@ def plain_loop(code: str, slots: int, seed: int = 3) -> Records:
 @pytest.mark.parametrize("code", ["RR", "RL", "AL", "RF", "LL"])
 async def test_a_family_of_rules_gives_the_records_of_the_plain_twin(code: str, tmp_path: Path) -> None:
     assert code in FAMILIES
-    async with bristol_run(tmp_path, code, slots=60) as run:
+    async with bristol_run(tmp_path, code, slots=25, epoch_slots=20) as run:
         await run.run()
-        same(await run.deps.memory.records("test"), plain_loop(code, 60))
+        same(await run.deps.memory.records("test"), plain_loop(code, 25))
 
 
 async def test_good_agents_are_accepted_in_every_role(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ async def test_cases_grow_and_reach_the_planner_of_the_next_epoch(tmp_path: Path
         prompts.append("\n".join(m["content"] for m in messages))
         return PLAN
 
-    async with bristol_run(tmp_path, slots=101, **agents(planner=planner)) as run:
+    async with bristol_run(tmp_path, slots=21, epoch_slots=10, **agents(planner=planner)) as run:
         await run.run()
         cases = await run.deps.memory.cases("bristol")
     assert [case.epoch for case in cases] == [0, 1]
@@ -297,9 +297,9 @@ async def test_a_memory_that_is_away_does_not_stop_a_run(tmp_path: Path) -> None
     async def keep(state: SlotState) -> None:
         states.append(state)
 
-    async with bristol_run(tmp_path, slots=51, **agents()) as run:
+    async with bristol_run(tmp_path, slots=21, epoch_slots=20, **agents()) as run:
         run.deps.memory = Away()
-        await type(run)(run.deps, run.checkpointer, 51, True, on_slot=keep).run()
+        await type(run)(run.deps, run.checkpointer, 21, True, on_slot=keep).run()
         assert run.deps.last_case is not None
         assert run.deps.last_case.ended > 0
-    assert states[-1]["completed"] == 50
+    assert states[-1]["completed"] == 20
