@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def near_the_rule() -> MacroPolicy:
     ones = np.ones(CLUSTER.n_lms)
     traffic = Traffic(np.full((6, 4), 8 / 9), 4.5 * ones, 5.25 * ones, 0.1 * ones, 50.0, 0.1 * ones, 24.0 * ones)
     rng = np.random.default_rng(4)
-    return RehearsalPlanner(CLUSTER).candidates(Twin(CLUSTER).observe(), traffic, rng)[0].policy
+    return RehearsalPlanner(CLUSTER, EFFORT).candidates(Twin(CLUSTER).observe(), traffic, rng)[0].policy
 
 
 def all_on_one_node() -> MacroPolicy:
@@ -99,8 +100,8 @@ async def planned_by(
 
 def rule_alone(seed: int = 3, slots: int = SLOTS) -> Records:
     family = replace(make("RH", CLUSTER), planner=RehearsalPlanner(CLUSTER, EFFORT))
-    results = list(run_slots(Twin(CLUSTER), family, load_workload("p1", CLUSTER, seed), slots, seed))
-    return Records.concatenate([result.records for result in results[:slots]])
+    results = run_slots(Twin(CLUSTER), family, load_workload("p1", CLUSTER, seed), slots, seed)
+    return Records.concatenate([result.records for result in islice(results, slots)])
 
 
 def same(a: Records, b: Records) -> bool:
