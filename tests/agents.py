@@ -104,3 +104,17 @@ def deps_of(family: Family, testbed: TwinTestbed, memory: Memory, run: str, seed
         fallbacks=Fallbacks.random(testbed),
         local=family.local,
     )
+
+
+def uneven_agents() -> dict[str, Any]:
+    """A planner who needs a repair, a scheduler who never answers well, deployers of whom one is away; on bristol."""
+    cluster = load_builtin("bristol")
+    plan = good_plan(cluster)
+    replies: dict[str, Reply] = {
+        "planner": lambda slot, node, messages, attempt: plan if attempt else plan.replace('"VM2"', '"VM9"'),
+        "scheduler": lambda slot, node, messages, attempt: good_routing(cluster, plan) if slot else "{}",
+        "deployer": lambda slot, node, messages, attempt: (
+            None if node == "VM4" else good_deployment(cluster, plan, node or "")
+        ),
+    }
+    return {role: Filling("model", asker=asker(reply)) for role, reply in replies.items()}

@@ -18,31 +18,17 @@ from typer.testing import CliRunner
 from domain.errors import InputError
 from domain.ledger import Outcome, Role
 from graph import studio
-from graph.deps import Filling
 from graph.gate import Draft, can_repair
 from graph.slot import SlotGraph, build_graph
 from graph.world import Made, World
 from runtime.import_thread import command, parse_slots, read_source
 from runtime.recorded import Slots, from_checkpoints, from_memory, with_worlds
 from runtime.supersteps import RecordedSlot, staged, supersteps
-from tests.agents import asker, bristol_run, good_deployment, good_plan, good_routing
+from tests.agents import bristol_run, uneven_agents
 from twin.testbeds import load_builtin, read_testbed, to_yaml
 from twin.workloads import load_workload
 
 BRISTOL = load_builtin("bristol")
-
-
-def agents() -> dict[str, Any]:
-    """A planner who needs a repair, a scheduler who never answers well, deployers of whom one is away."""
-    plan = good_plan(BRISTOL)
-    replies = {
-        "planner": lambda slot, node, messages, attempt: plan if attempt else plan.replace('"VM2"', '"VM9"'),
-        "scheduler": lambda slot, node, messages, attempt: good_routing(BRISTOL, plan) if slot else "{}",
-        "deployer": lambda slot, node, messages, attempt: (
-            None if node == "VM4" else good_deployment(BRISTOL, plan, node or "")
-        ),
-    }
-    return {role: Filling("model", asker=asker(reply)) for role, reply in replies.items()}
 
 
 async def told(steps: Sequence[dict[str, Any]]) -> tuple[list[Any], SlotGraph, RunnableConfig]:
@@ -60,7 +46,7 @@ async def test_a_recorded_run_is_told_step_by_step_and_ends_in_the_states_that_i
     async def keep(state: Any) -> None:
         states.append(state)
 
-    async with bristol_run(tmp_path, slots=3, **agents()) as run:
+    async with bristol_run(tmp_path, slots=3, **uneven_agents()) as run:
         await dataclasses.replace(run, on_slot=keep).run()
     recorded = await from_checkpoints(tmp_path / "checkpoints.sqlite", "test")
     assert [slot.slot for slot in recorded] == [0, 1, 2]
@@ -76,7 +62,7 @@ async def test_a_recorded_run_is_told_step_by_step_and_ends_in_the_states_that_i
 
 
 async def test_a_ledger_alone_tells_the_decisions_and_what_came_of_them(tmp_path: Path) -> None:
-    async with bristol_run(tmp_path, slots=3, **agents()) as run:
+    async with bristol_run(tmp_path, slots=3, **uneven_agents()) as run:
         await run.run()
         recorded = await from_memory(run.deps.memory, "test", BRISTOL, Slots(1, 2))
         ledger = await run.deps.memory.decisions("test", 1)

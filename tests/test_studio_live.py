@@ -25,8 +25,7 @@ from runtime.cli import app
 from runtime.import_thread import import_thread, read_source, show_thread
 from runtime.recorded import Slots
 from tests.agent_server import decides, serving, sound_answers
-from tests.agents import bristol_run
-from tests.test_studio import agents
+from tests.agents import bristol_run, uneven_agents
 from twin.testbeds import load_builtin
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
@@ -205,7 +204,7 @@ async def test_a_recorded_run_is_a_thread_that_can_be_looked_at_and_gone_on_from
 async def test_a_recorded_run_of_agents_shows_prompts_answers_violations_and_the_way_to_the_fallback(
     client: LangGraphClient, url: str, tmp_path: Path
 ) -> None:
-    async with bristol_run(tmp_path, slots=2, **agents()) as recorded:
+    async with bristol_run(tmp_path, slots=2, **uneven_agents()) as recorded:
         await recorded.run()
     for source in ("checkpoints.sqlite", "memory.sqlite"):
         thread = await import_thread(await read_source(str(tmp_path / source), "test", Slots(), "bristol"), url)
