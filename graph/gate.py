@@ -8,7 +8,7 @@ and checkpoint it between them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from domain.constraints import Violation
@@ -41,9 +41,8 @@ class Kind(NamedTuple, Generic[T]):
     from_json: Callable[[dict[str, Any]], T]
 
 
-@dataclass(frozen=True)
-class Draft:
-    """A decision on its way through the gate."""
+class Draft(NamedTuple):
+    """A decision on its way through the gate. A slot makes several for each node, so a tuple."""
 
     attempts: tuple[Attempt, ...] = ()
     decision: dict[str, Any] | None = None
@@ -63,7 +62,7 @@ class Draft:
     def to_json(self) -> dict[str, Any]:
         """Plain data for the graph's state."""
         return {
-            **{f.name: getattr(self, f.name) for f in fields(self)},
+            **self._asdict(),
             "attempts": [attempt.to_json() for attempt in self.attempts],
             "outcome": None if self.outcome is None else self.outcome.value,
             "reason": None if self.reason is None else self.reason.value,
@@ -84,7 +83,7 @@ class Draft:
 
     def kept(self, in_force: dict[str, Any]) -> Draft:
         """Settle with what is in force already."""
-        return replace(self, decision=in_force, outcome=Outcome.FALLBACK, decided_by="fallback:previous")
+        return self._replace(decision=in_force, outcome=Outcome.FALLBACK, decided_by="fallback:previous")
 
     def entry(self, run: str, slot: int, role: Role, node: str | None) -> Decision:
         """The ledger's entry. Raises ValueError for a draft that is not settled."""
@@ -123,7 +122,7 @@ def check(kind: Kind[T], draft: Draft, model: str) -> Draft:
     """Parse the last answer and hold it against every rule; settle the draft where nothing is broken."""
     last = draft.attempts[-1]
     if last.answer is None:
-        return replace(draft, reason=_reason_of(last))
+        return draft._replace(reason=_reason_of(last))
     try:
         decision, normalised = kind.parse(last.answer)
     except AnswerError as error:
@@ -131,8 +130,7 @@ def check(kind: Kind[T], draft: Draft, model: str) -> Draft:
     broken = kind.rules(decision)
     if broken:
         return _broken(draft, [str(violation) for violation in broken], Reason.VIOLATION)
-    return replace(
-        draft,
+    return draft._replace(
         decision=kind.to_json(decision),
         outcome=Outcome.ACCEPTED if len(draft.attempts) == 1 else Outcome.REPAIRED,
         decided_by=f"agent:{model}",
@@ -150,7 +148,7 @@ async def repair(kind: Kind[T], draft: Draft, ask: Asker) -> Draft:
     """Ask once more, showing the model what its answer broke."""
     first = draft.attempts[0]
     messages = kind.repair(list(first.messages), first.answer or "", list(first.violations))
-    return replace(draft, attempts=(*draft.attempts, await ask(messages, kind.schema(), 1)))
+    return draft._replace(attempts=(*draft.attempts, await ask(messages, kind.schema(), 1)))
 
 
 def fall_back(kind: Kind[T], draft: Draft) -> Draft:
@@ -159,8 +157,7 @@ def fall_back(kind: Kind[T], draft: Draft) -> Draft:
     broken = kind.rules(decision)
     if broken:
         raise ValueError(f"the fallback {kind.fallback_name} of the {kind.role} breaks a rule: {broken[0]}")
-    return replace(
-        draft,
+    return draft._replace(
         decision=kind.to_json(decision),
         outcome=Outcome.FALLBACK,
         decided_by=f"fallback:{kind.fallback_name}",
@@ -178,7 +175,7 @@ async def decide(kind: Kind[T], ask: Asker, model: str) -> Draft:
 
 def _broken(draft: Draft, sentences: list[str], reason: Reason) -> Draft:
     marked = replace(draft.attempts[-1], violations=tuple(sentences))
-    return replace(draft, attempts=(*draft.attempts[:-1], marked), reason=reason)
+    return draft._replace(attempts=(*draft.attempts[:-1], marked), reason=reason)
 
 
 def _reason_of(attempt: Attempt) -> Reason:

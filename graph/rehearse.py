@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
@@ -154,7 +154,7 @@ class Rehearser:
         if draft.outcome is Outcome.FALLBACK:
             if draft.decision != kind.to_json(best.policy):
                 return draft
-            return replace(draft, rehearsal={**about, "predicted": predicted(self.cluster, best.prediction)})
+            return draft._replace(rehearsal={**about, "predicted": predicted(self.cluster, best.prediction)})
         if draft.outcome not in (Outcome.ACCEPTED, Outcome.REPAIRED) or draft.decision is None:
             return draft
         own = await asyncio.to_thread(prepared.stage.predict, kind.from_json(draft.decision))
@@ -164,7 +164,7 @@ class Rehearser:
             "margin": self.settings.margin,
         }
         if own.objective <= limit:
-            return replace(draft, rehearsal={"verdict": "kept", **about, "predicted": predicted(self.cluster, own)})
+            return draft._replace(rehearsal={"verdict": "kept", **about, "predicted": predicted(self.cluster, own)})
         told = {**about, "predicted": predicted(self.cluster, best.prediction)}
         proposed = {"predicted": _brief(self.cluster, own), "decision": draft.decision}
         return overruled(draft, kind.to_json(best.policy), name, {**told, "proposed": proposed})
@@ -172,8 +172,7 @@ class Rehearser:
 
 def overruled(draft: Draft, decision: dict[str, Any], by: str, rehearsal: dict[str, Any]) -> Draft:
     """Settle with what rehearsal kept instead of the agent's answer."""
-    return replace(
-        draft,
+    return draft._replace(
         decision=decision,
         outcome=Outcome.OVERRULED,
         decided_by=f"rehearsal:{by}",
@@ -187,7 +186,7 @@ def by_rule(draft: Draft, cluster: Cluster, planner: RehearsalPlanner) -> Draft:
     if draft.outcome is not Outcome.RULE or planner.stage is None:
         return draft
     about = {"slots": planner.stage.horizon_slots, "assumed": not planner.forecast.traffic().slots}
-    return replace(draft, rehearsal={**about, "predicted": predicted(cluster, planner.rehearsed[0].prediction)})
+    return draft._replace(rehearsal={**about, "predicted": predicted(cluster, planner.rehearsed[0].prediction)})
 
 
 def predicted(cluster: Cluster, prediction: Prediction) -> dict[str, Any]:

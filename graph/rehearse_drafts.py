@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
 
 from domain.decisions import Deployment, MacroPolicy, RoutingPlan
 from domain.ledger import Outcome
@@ -23,7 +22,7 @@ def is_open(draft: Draft) -> bool:
 
 def not_rehearsed(draft: Draft) -> Draft:
     """Say of an agent's decision that it is taken as it is."""
-    return replace(draft, rehearsal=NOT_REHEARSED) if is_open(draft) else draft
+    return draft._replace(rehearsal=NOT_REHEARSED) if is_open(draft) else draft
 
 
 async def rehearse_routing(
@@ -38,9 +37,9 @@ async def rehearse_routing(
     rule, compared = await asyncio.to_thread(slots.routes, snapshot, policy, proposed)
     about = dict(compared.about)
     if compared.kept:
-        return replace(draft, rehearsal=about)
+        return draft._replace(rehearsal=about)
     if kind.rules(rule):
-        return replace(draft, rehearsal={**about, "verdict": "kept", "why": "the rule's own break a rule"})
+        return draft._replace(rehearsal={**about, "verdict": "kept", "why": "the rule's own break a rule"})
     return overruled(draft, kind.to_json(rule), "backlog", {**about, "proposed": draft.decision})
 
 
@@ -78,7 +77,7 @@ async def rehearse_deployments(
     done = dict(drafts)
     for n in opened:
         if n in compared.kept:
-            done[n] = replace(drafts[n], rehearsal={**compared.about, "verdict": "kept"})
+            done[n] = drafts[n]._replace(rehearsal={**compared.about, "verdict": "kept"})
             continue
         step = rule[n]
         decision = {} if step is None else kinds[n].to_json(step)

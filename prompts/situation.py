@@ -2,6 +2,7 @@
 
 Both are told of the same pods, queues and headroom, of hundreds of nodes before every slot. So each phrase is written
 once, and from plain rows of numbers: picking single values out of NumPy arrays takes longer than all of the writing.
+Pods and headroom of most nodes are what they were a slot before, and so are their phrases.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ from prompts.sentences import number, plural
 
 _OFF, _STARTING, _READY, _TERMINATING, _PENDING = map(int, Phase)  # plain numbers compare ten times as fast
 _SERVING = (_STARTING, _READY)
+_Pods = tuple[list[int], list[int], list[int], list[float]]
+"""Phase, cores, vGPUs and seconds left of the pods of one node, of each LM."""
+_Free = tuple[int, float, int, float]
+"""Cores, GB RAM, vGPUs and GB vRAM that no pod of one node holds."""
 
 
 class Situations:
@@ -29,6 +34,10 @@ class Situations:
         self.limits = tuple(map(_limits, cluster.nodes))
         """What stands behind each figure of a node's headroom."""
         self.slot_s = number(cluster.slot_s)
+        self.pods: list[tuple[_Pods, list[str]] | None] = [None] * cluster.n_nodes
+        """Of each node what its pods were last, and their phrases."""
+        self.headroom: list[tuple[_Free, str] | None] = [None] * cluster.n_nodes
+        """The same of its headroom."""
         self._last: Situation | None = None
 
     def of(self, snapshot: Snapshot) -> Situation:
@@ -52,7 +61,7 @@ class Situation:
         self._backlog: list[list[int]] = snapshot.backlog_prompts.tolist()
         self._oldest_s: list[list[float]] = snapshot.oldest_wait_s.tolist()
         self._busy_s: list[list[float]] = snapshot.busy_s.tolist()
-        self._free: list[tuple[int, float, int, float]] = list(
+        self._free: list[_Free] = list(
             zip(
                 snapshot.free_cores.tolist(),
                 snapshot.free_ram_gb.tolist(),
@@ -62,17 +71,14 @@ class Situation:
             )
         )
         nodes = len(self._phase)
-        self._pods: list[list[str] | None] = [None] * nodes
         self._queues: list[list[str] | None] = [None] * nodes
-        self._headroom: list[str | None] = [None] * nodes
 
     def pods(self, n: int) -> list[str]:
         """Of each LM the pod on node n: how much it has or wants, and its phase; empty where there is none."""
-        known = self._pods[n]
-        if known is None:
-            rows = zip(self._phase[n], self._cores[n], self._vgpus[n], self._left_s[n], strict=True)
-            known = self._pods[n] = [_pod(*row) if row[0] else "" for row in rows]
-        return known
+        now, known = (self._phase[n], self._cores[n], self._vgpus[n], self._left_s[n]), self._kept.pods[n]
+        if known is None or known[0] != now:
+            known = self._kept.pods[n] = now, [_pod(*row) if row[0] else "" for row in zip(*now, strict=True)]
+        return known[1]
 
     def queues(self, n: int) -> list[str]:
         """Of each LM the queue at node n, and the work in it at the present speed; empty where nothing waits."""
@@ -96,11 +102,11 @@ class Situation:
 
     def headroom(self, n: int) -> str:
         """What no pod of node n holds, of what it has."""
-        known = self._headroom[n]
-        if known is None:
-            parts = zip(self._free[n], self._kept.limits[n], strict=False)
-            known = self._headroom[n] = ", ".join([f"{number(free)}{limit}" for free, limit in parts])
-        return known
+        now, known = self._free[n], self._kept.headroom[n]
+        if known is None or known[0] != now:
+            parts = zip(now, self._kept.limits[n], strict=False)
+            known = self._kept.headroom[n] = now, ", ".join([f"{number(free)}{limit}" for free, limit in parts])
+        return known[1]
 
     def reading(self, n: int) -> str:
         """How far the figures of node n can be trusted; empty where they are of the last slot's end."""

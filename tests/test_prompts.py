@@ -122,7 +122,7 @@ def test_a_deployer_is_told_of_its_own_node_alone() -> None:
 
 def test_prompts_kept_for_a_cluster_are_those_made_for_one_question() -> None:
     prompts = DeployerPrompts(BRISTOL)
-    for snapshot in (busy(), quiet(BRISTOL)):
+    for snapshot in (busy(), quiet(BRISTOL), quiet(BRISTOL), busy()):
         for n in range(BRISTOL.n_nodes):
             assert prompts.messages(snapshot, n, policy().roles[n]) == deployer_messages(
                 BRISTOL, snapshot, n, policy().roles[n]
