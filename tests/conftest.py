@@ -1,6 +1,7 @@
 """What holds in every test: no network beyond loopback, and nothing taken from the caller's environment."""
 
 import asyncio
+import fcntl
 import ipaddress
 import os
 import socket
@@ -91,7 +92,15 @@ def little_time() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def recorded_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Run folders of every way to make one; nobody changes them."""
+    """Run folders of every way to make one, made by the first worker that needs them; nobody changes them."""
     from tests.recordings import record
 
-    return record(tmp_path_factory.mktemp("runs"))
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    runs = shared / "recorded-runs"
+    with (shared / "recorded-runs.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not runs.exists():
+            record(tmp_path_factory.mktemp("recording")).rename(runs)
+    return runs
