@@ -18,7 +18,7 @@ def nothing() -> None:
 async def test_work_is_done_in_order_in_one_thread_that_is_not_the_loops() -> None:
     worker, done = Worker("w"), list[tuple[int, str]]()
     await asyncio.gather(
-        *(worker.run(lambda n=n: done.append((n, threading.current_thread().name))) for n in range(5))  # type: ignore[misc]
+        *(worker.run(lambda n=n: done.append((n, threading.current_thread().name))) for n in range(5))  # type: ignore[misc]  # mypy infers no type for a lambda with defaults
     )
     assert done == [(n, "w") for n in range(5)]
     await worker.close(nothing)
