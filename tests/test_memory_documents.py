@@ -98,17 +98,21 @@ TEXTS = st.text(st.sampled_from('a\0"\\\n\u2028é🔑\ud800:/@'), max_size=8)
 @given(
     contents=st.lists(st.tuples(st.sampled_from(["system", "user", "tool"]), TEXTS), max_size=3),
     answer=st.none() | TEXTS,
-    seconds=st.floats(allow_nan=False, allow_infinity=False),
+    seconds=st.floats(allow_nan=False, allow_infinity=False) | st.integers(2**63, 2**70),
+    role=st.sampled_from([Role.SCHEDULER, Role.DEPLOYER]),
 )
 def test_an_entry_is_written_as_any_other_document_and_comes_back_whole(
-    contents: list[tuple[str, str]], answer: str | None, seconds: float
+    contents: list[tuple[str, str]], answer: str | None, seconds: float, role: Role
 ) -> None:
     messages = tuple({"role": role, "content": content} for role, content in contents)
-    entry = decision(attempts=(Attempt(messages, answer, seconds=seconds), Attempt((), None, ("x://a:b@c",))))
+    attempts = Attempt(messages, answer, seconds=seconds), Attempt((), None, ("x://a:b@c",))
+    entry = decision(role=role, node=None if role is Role.SCHEDULER else "hub", attempts=attempts)
     for kept in (entry, replace(entry, attempts=entry.attempts[:1])):
         ledger = LedgerText()
         *instructions, document = ledger.documents([kept])
-        assert document == Document.of(Kind.DECISION, document.body)
+        again = Document.of(Kind.DECISION, document.body)
+        assert (document.values, document.body) == (again.values, again.body)
+        assert document.text.isascii()
         ledger.stored(instructions)
         assert ledger.documents([kept]) == [document]
         texts = {text.body["sha256"]: text.body["text"] for text in instructions}
@@ -141,9 +145,10 @@ def test_an_entry_whose_instructions_are_missing_cannot_be_read() -> None:
         decision_of(LedgerText().documents([decision()])[-1].body, {})
 
 
-def test_a_number_that_is_none_keeps_an_entry_out() -> None:
+@pytest.mark.parametrize("role", list(Role))
+def test_a_number_that_is_none_keeps_an_entry_out(role: Role) -> None:
     with pytest.raises(ValueError, match="A document of decisions must hold finite numbers"):
-        LedgerText().documents([decision(attempts=(Attempt((), None, seconds=float("nan")),))])
+        LedgerText().documents([decision(role=role, attempts=(Attempt((), None, seconds=float("nan")),))])
 
 
 def test_kept_instructions_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
