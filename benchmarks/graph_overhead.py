@@ -158,15 +158,14 @@ async def empty(cluster: Cluster, slots: int, folder: Path, clock: Clock) -> lis
 
     builder = StateGraph(SlotState, input_schema=SlotInput)
     chain = ("observe", "scheduler", "check_routing", "dispatch")
-    for name in (*chain, "deployer", "act", "advance"):
+    for name in (*chain, "deployer", "act"):
         builder.add_node(name, nothing)
     builder.add_edge(START, chain[0])
     for before, after in zip(chain, chain[1:], strict=False):
         builder.add_edge(before, after)
     builder.add_conditional_edges("dispatch", fan_out, ["deployer"])
     builder.add_edge("deployer", "act")
-    builder.add_edge("act", "advance")
-    builder.add_edge("advance", END)
+    builder.add_edge("act", END)
     by_slot = []
     async with open_checkpointer(folder / "empty.sqlite") as saver:
         graph = builder.compile(checkpointer=saver)

@@ -16,7 +16,7 @@ from graph.ledger import Ledger
 from graph.plan_nodes import PlanNodes
 from graph.schedule_nodes import ScheduleNodes
 from graph.slot_nodes import SlotNodes
-from graph.state import SlotInput, SlotState, SlotUpdate
+from graph.state import SlotInput, SlotState, SlotUpdate, merged
 
 SlotGraph = CompiledStateGraph[SlotState, Any, SlotInput, SlotState]
 Verdict = Literal["passed", "repair", "fallback"]
@@ -63,6 +63,13 @@ def build_graph(
     async def ends(state: SlotState) -> Literal["remember", "__end__"]:
         return "remember" if (state["slot"] + 1) % epoch_slots == 0 else "__end__"
 
+    advance = _carrying(slot.advance, carry)
+
+    async def act(state: SlotState) -> SlotUpdate:
+        """Hand the deployments over and let the slot pass: one node, for each step of a graph costs time."""
+        done = await deploy.act(state)
+        return {**done, **await advance(merged(state, done))}
+
     async def plan_verdict(state: SlotState) -> Verdict:
         return verdict(state["plan_draft"])
 
@@ -82,8 +89,7 @@ def build_graph(
     builder.add_node("fallback_routing", schedule.fallback_routing)
     builder.add_node("dispatch", schedule.dispatch)
     builder.add_node("deployer", deploy.deployer)
-    builder.add_node("act", deploy.act)
-    builder.add_node("advance", _carrying(slot.advance, carry))
+    builder.add_node("act", act)
     builder.add_node("remember", _carrying(slot.remember, carry))
 
     passed = "adopt_plan"
@@ -110,8 +116,7 @@ def build_graph(
     builder.add_edge("fallback_routing", "dispatch")
     builder.add_conditional_edges("dispatch", deploy.fan_out, ["deployer"])
     builder.add_edge("deployer", "act")
-    builder.add_edge("act", "advance")
-    builder.add_conditional_edges("advance", ends, ["remember", END])
+    builder.add_conditional_edges("act", ends, ["remember", END])
     builder.add_edge("remember", END)
     return builder.compile(name="slot", checkpointer=checkpointer)
 

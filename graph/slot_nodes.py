@@ -25,7 +25,7 @@ _READY, _PENDING = int(Phase.READY), int(Phase.PENDING)
 
 
 class SlotNodes:
-    """Observe, advance and remember of one run."""
+    """Observe, let pass and remember: what a slot does besides deciding."""
 
     def __init__(self, deps: Deps) -> None:
         """Close over what the nodes share."""

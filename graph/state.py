@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from typing_extensions import TypedDict
 
@@ -10,6 +10,10 @@ from typing_extensions import TypedDict
 def collect(old: list[dict[str, Any]], new: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
     """Append to the slot's list; None starts a new slot."""
     return [] if new is None else [*old, *new]
+
+
+COLLECTED = ("decisions", "proposals", "deployments")
+"""Parts of the state to which updates add."""
 
 
 class SlotInput(TypedDict):
@@ -85,3 +89,10 @@ class DeployerTask(TypedDict):
     slot: int
     nodes: list[int]
     macro_policy: dict[str, Any] | None
+
+
+def merged(state: SlotState, update: SlotUpdate) -> SlotState:
+    """The state as it is after an update, for a node that does two things one after the other."""
+    before, added = cast("dict[str, Any]", state), cast("dict[str, Any]", update)
+    collected = {name: collect(before.get(name, []), added[name]) for name in COLLECTED if name in added}
+    return cast("SlotState", {**state, **update, **collected})

@@ -25,7 +25,7 @@ class RecordedSlot:
     before: Mapping[str, Any] = field(default_factory=dict)
     """State that `observe` wrote, or that was there before: snapshot, macro-policy in force."""
     after: Mapping[str, Any] = field(default_factory=dict)
-    """State that `advance` wrote: outcome, traffic, world."""
+    """State that `act` wrote: outcome, traffic, world."""
     remembered: Mapping[str, Any] = field(default_factory=dict)
     """State that `remember` wrote: world."""
     drafts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -55,8 +55,7 @@ def supersteps(recorded: RecordedSlot, cluster: Cluster) -> list[Superstep]:
         ]
         steps.append(_step("dispatch", {"routing": recorded.routing, "decisions": [line]}))
     steps.append({"updates": _deployers(recorded, lines[Role.DEPLOYER], cluster)})
-    steps.append(_step("act", {}))
-    steps.append(_step("advance", {"world": "", **recorded.after, "completed": slot}))
+    steps.append(_step("act", {"world": "", **recorded.after, "completed": slot}))
     if into == cluster.epoch_slots - 1:
         steps.append(_step("remember", recorded.remembered))
     return steps

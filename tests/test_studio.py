@@ -134,7 +134,7 @@ async def test_drawing_and_reading_open_nothing(access: str, monkeypatch: pytest
     runtime: Any = SimpleNamespace(execution_runtime=None, access_context=access)
     async with make_graph({"configurable": {}}, runtime) as graph:
         drawn = graph.get_graph()
-    assert {"observe", "planner", "scheduler", "deployer", "advance", "remember"} <= drawn.nodes.keys()
+    assert {"observe", "planner", "scheduler", "deployer", "act", "remember"} <= drawn.nodes.keys()
     assert ("dispatch", "deployer") in {(edge.source, edge.target) for edge in drawn.edges}
 
 
@@ -209,7 +209,7 @@ async def test_a_branch_goes_on_in_the_world_of_its_checkpoint(thread: Thread) -
     assert (again["routing"], again["outcome"]) == (first[2]["routing"], first[2]["outcome"])
 
 
-@pytest.mark.parametrize("stop", ["observe", "scheduler", "dispatch", "deployer", "act", "advance"])
+@pytest.mark.parametrize("stop", ["observe", "scheduler", "dispatch", "deployer", "act"])
 async def test_a_slot_that_is_interrupted_goes_on_where_it_stopped(
     stop: str, short_epochs: str, thread: Thread
 ) -> None:

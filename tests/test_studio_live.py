@@ -35,7 +35,7 @@ LANGGRAPH = Path(sys.executable).with_name("langgraph")
 START_S = 180.0
 """Most seconds that a server may take to start: on a busy machine it may have to compile the twin."""
 BRISTOL = load_builtin("bristol")
-SLOT_OF_RULES = ["observe", "scheduler", "check_routing", "dispatch", *["deployer"] * BRISTOL.n_nodes, "act", "advance"]
+SLOT_OF_RULES = ["observe", "scheduler", "check_routing", "dispatch", *["deployer"] * BRISTOL.n_nodes, "act"]
 
 
 @contextlib.contextmanager

@@ -58,7 +58,7 @@ async def test_a_traced_run_writes_every_node_and_comes_to_the_same(tmp_path: Pa
             await dataclasses.replace(run, on_slot=keep, trace=trace).run()
     assert states[:2] == states[2:]
     parts = list(read_trace(tmp_path / "trace.jsonl"))
-    path_of_rules = ["observe", "scheduler", "check_routing", "dispatch", *["deployer"] * DEPLOYERS, "act", "advance"]
+    path_of_rules = ["observe", "scheduler", "check_routing", "dispatch", *["deployer"] * DEPLOYERS, "act"]
     assert names(parts, 0) == names(parts, 1) == path_of_rules
     starts = [p for p in parts if "triggers" in p.data]
     assert len(starts) == len(parts) / 2 == 2 * len(path_of_rules)
