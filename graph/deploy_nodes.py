@@ -13,7 +13,7 @@ from domain.ledger import Outcome, Reason, Role
 from domain.telemetry import Snapshot
 from graph.deps import Deps
 from graph.gate import Draft, decide, settled_by_rule
-from graph.kinds import deployment_kind, deployment_of
+from graph.kinds import DeploymentKind, deployment_of
 from graph.ledger import Ledger, draft_of
 from graph.rehearse_drafts import not_rehearsed, rehearse_deployments
 from graph.state import DeployerTask, SlotState, SlotUpdate
@@ -70,7 +70,7 @@ class DeployNodes:
             return draft_of(known)
         if math.isnan(snapshot.age_s[n]):  # whatever was decided could not be held against what the node has left
             return Draft(decision={}, outcome=Outcome.FALLBACK, decided_by="fallback:unchanged", reason=Reason.UNREAD)
-        kind = deployment_kind(deps, snapshot, n, macro)
+        kind = DeploymentKind(deps, snapshot, n, macro)
         if filling.asker is not None:
             return await decide(kind, filling.asker(slot, name), filling.name)
         rng = generator(deps.seed, DEPLOYER, slot, n)
@@ -96,7 +96,7 @@ class DeployNodes:
         cluster, slot, macro = deps.testbed.cluster, state["slot"], state.get("macro_policy")
         snapshot = await deps.snapshot(slot)
         drafts = {entry["node"]: Draft.from_json(entry["draft"]) for entry in proposals}
-        kinds = {n: deployment_kind(deps, snapshot, n, macro) for n in drafts}
+        kinds = {n: DeploymentKind(deps, snapshot, n, macro) for n in drafts}
         routes = RoutingPlan.from_json(cluster, state["routing"]) if deps.routed is None else deps.routed
         drafts = await rehearse_deployments(deps.slot_rehearsal, kinds, drafts, snapshot, deps.policy(macro), routes)
         entries = {

@@ -1,44 +1,70 @@
 """The gate that every decision passes: propose, check, one repair, fallback. No decision reaches the world beside it.
 
-A decision kind is four things: a schema, a prompt, a list of rules and a fallback; `Kind` holds them, and a fifth agent
+A decision kind is four things: a schema, a prompt, a list of rules and a fallback; a `Kind` has them, and a fifth agent
 means a fifth kind and nothing else. The steps below work on a `Draft`, which is plain data, so that the graph can show
 and checkpoint it between them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from domain.constraints import Violation
 from domain.ledger import Attempt, Decision, Outcome, Reason, Role
 from graph.answers import AnswerError
 from graph.asking import Asker
+from prompts.repair import repair_messages
 
 T = TypeVar("T")
 
 
-class Kind(NamedTuple, Generic[T]):
-    """What makes a decision of one role (and, for a deployment, one node). Made anew for each decision, so a tuple."""
+class Kind(Protocol[T]):
+    """What makes a decision of one role (and, for a deployment, one node)."""
 
-    role: Role
-    node: str | None
-    schema: Callable[[], dict[str, Any]]
-    """JSON schema of an answer, for decoders that can be held to one."""
-    messages: Callable[[], list[dict[str, str]]]
-    """The prompt."""
-    repair: Callable[[list[dict[str, str]], str, list[str]], list[dict[str, str]]]
-    """Prompt, answer and the sentences of its violations to the prompt of the second attempt."""
-    parse: Callable[[str], tuple[T, bool]]
-    """Answer to decision, and whether its shares had to be scaled; raises AnswerError."""
-    rules: Callable[[T], list[Violation]]
-    """What the decision breaks."""
-    fallback: Callable[[], T]
-    """Decide without a model."""
-    fallback_name: str
-    to_json: Callable[[T], dict[str, Any]]
-    from_json: Callable[[dict[str, Any]], T]
+    @property
+    def role(self) -> Role:
+        """Whose decision it is."""
+        ...
+
+    @property
+    def node(self) -> str | None:
+        """The node that it is for, where it is for one."""
+        ...
+
+    @property
+    def fallback_name(self) -> str:
+        """The rule behind `fallback`."""
+        ...
+
+    def schema(self) -> dict[str, Any]:
+        """JSON schema of an answer, for decoders that can be held to one."""
+        ...
+
+    def messages(self) -> list[dict[str, str]]:
+        """The prompt."""
+        ...
+
+    def parse(self, text: str) -> tuple[T, bool]:
+        """Answer to decision, and whether its shares had to be scaled; raises AnswerError."""
+        ...
+
+    def rules(self, decision: T, /) -> list[Violation]:
+        """What the decision breaks."""
+        ...
+
+    def fallback(self) -> T:
+        """Decide without a model."""
+        ...
+
+    def to_json(self, decision: T, /) -> dict[str, Any]:
+        """Form with names."""
+        ...
+
+    def from_json(self, data: dict[str, Any]) -> T:
+        """Read the form with names."""
+        ...
 
 
 class Draft(NamedTuple):
@@ -147,7 +173,7 @@ def can_repair(draft: Draft) -> bool:
 async def repair(kind: Kind[T], draft: Draft, ask: Asker) -> Draft:
     """Ask once more, showing the model what its answer broke."""
     first = draft.attempts[0]
-    messages = kind.repair(list(first.messages), first.answer or "", list(first.violations))
+    messages = repair_messages(list(first.messages), first.answer or "", list(first.violations))
     return draft._replace(attempts=(*draft.attempts, await ask(messages, kind.schema(), 1)))
 
 

@@ -12,7 +12,7 @@ from domain.decisions import MacroPolicy
 from domain.ledger import Outcome, Reason, Role
 from graph.deps import Deps
 from graph.gate import Draft, Kind, check, fall_back, propose, repair, settled_by_rule
-from graph.kinds import macro_policy_kind, macro_policy_of, traffic_by_name
+from graph.kinds import MacroPolicyKind, macro_policy_of, traffic_by_name
 from graph.ledger import Ledger, draft_of
 from graph.rehearse import Prepared, by_rule, expect
 from graph.reuse import reused
@@ -46,7 +46,7 @@ class PlanNodes:
             last = deps.last_case
             if deps.rehearsal is not None:
                 candidates = deps.rehearsal.told(await self._prepared(state), deps.foresight.totals.factor)
-        return macro_policy_kind(deps, snapshot, traffic, last, recalled, candidates)
+        return MacroPolicyKind(deps, snapshot, traffic, last, recalled, candidates)
 
     async def _prepared(self, state: SlotState) -> Prepared:
         """Return the rehearsed candidates, the plan in force among them where an agent made it."""

@@ -6,7 +6,7 @@ from domain.decisions import RoutingPlan
 from domain.ledger import Role
 from graph.deps import Deps
 from graph.gate import Draft, Kind, check, fall_back, propose, repair, settled_by_rule
-from graph.kinds import routing_kind
+from graph.kinds import RoutingKind
 from graph.ledger import Ledger, draft_of
 from graph.rehearse_drafts import rehearse_routing
 from graph.state import SlotState, SlotUpdate
@@ -23,7 +23,7 @@ class ScheduleNodes:
 
     async def _kind(self, state: SlotState) -> Kind[RoutingPlan]:
         snapshot = await self._deps.snapshot(state["slot"])
-        return routing_kind(self._deps, snapshot, state.get("macro_policy"))
+        return RoutingKind(self._deps, snapshot, state.get("macro_policy"))
 
     async def scheduler(self, state: SlotState) -> SlotUpdate:
         """Let the scheduler write the routing plan, or take over the one that was written already."""

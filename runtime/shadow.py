@@ -27,7 +27,7 @@ from domain.testbed import Testbed
 from domain.workload import Arrivals
 from graph.deps import Deps
 from graph.gate import Draft, Kind, decide, settled_by_rule
-from graph.kinds import deployment_kind, deployment_of, keep, macro_policy_kind, routing_kind
+from graph.kinds import DeploymentKind, MacroPolicyKind, RoutingKind, deployment_of, keep
 from graph.ledger import draft_of
 from graph.rehearse_drafts import rehearse_deployments, rehearse_routing
 from memory.engine import MemoryAway
@@ -127,7 +127,7 @@ class Shadow:
                 in_force = self._policy if self._by.startswith("agent:") else None
                 prepared = await deps.rehearsal.prepare(snapshot, in_force)
                 candidates = deps.rehearsal.told(prepared, 1.0)  # nothing comes of a shadow's plans
-        kind = macro_policy_kind(deps, snapshot, traffic, last, recalled, candidates)
+        kind = MacroPolicyKind(deps, snapshot, traffic, last, recalled, candidates)
         if filling.asker is not None:
             draft = await decide(kind, filling.asker(snapshot.slot, None), filling.name)
             return draft if deps.rehearsal is None else await deps.rehearsal.settle(kind, draft, prepared)
@@ -136,7 +136,7 @@ class Shadow:
 
     async def _route(self, snapshot: Snapshot) -> Draft:
         deps, filling = self.deps, self.deps.scheduler
-        kind: Kind[RoutingPlan] = routing_kind(deps, snapshot, self._macro)
+        kind: Kind[RoutingPlan] = RoutingKind(deps, snapshot, self._macro)
         if filling.asker is not None:
             draft = await decide(kind, filling.asker(snapshot.slot, None), filling.name)
             if deps.slot_rehearsal is None:
@@ -149,7 +149,7 @@ class Shadow:
         deps, filling = self.deps, self.deps.deployer
         if known is not None:
             return known
-        kind = deployment_kind(deps, snapshot, n, self._macro)
+        kind = DeploymentKind(deps, snapshot, n, self._macro)
         if filling.asker is not None:
             name = deps.testbed.cluster.nodes[n].name
             return await decide(kind, filling.asker(snapshot.slot, name), filling.name)
@@ -164,7 +164,7 @@ class Shadow:
         deps = self.deps
         if deps.slot_rehearsal is None or routing.decision is None:
             return list(drafts)
-        kinds = {n: deployment_kind(deps, snapshot, n, self._macro) for n in range(len(drafts))}
+        kinds = {n: DeploymentKind(deps, snapshot, n, self._macro) for n in range(len(drafts))}
         routes = RoutingPlan.from_json(deps.testbed.cluster, routing.decision)
         by_node = dict(enumerate(drafts))
         done = await rehearse_deployments(deps.slot_rehearsal, kinds, by_node, snapshot, self._policy, routes)

@@ -18,7 +18,7 @@ from domain.workload import Arrivals
 from graph.budget import Budget
 from graph.deps import Deps, Fallbacks, Filling
 from graph.gate import Kind, decide
-from graph.kinds import deployment_kind, keep, macro_policy_kind, routing_kind, traffic_by_name
+from graph.kinds import DeploymentKind, MacroPolicyKind, RoutingKind, keep, traffic_by_name
 from memory.opening import open_memory
 from memory.store import Memory
 from policies.lyapunov import LyapunovDeployer
@@ -112,10 +112,10 @@ def _kind(at: Situation, models: Models, memory: Memory) -> tuple[Kind[Any], Fil
         if filled.planner is None:
             raise RuntimeError("nobody fills the planner")
         traffic = traffic_by_name(cluster, at.traffic, cluster.epoch_slots)
-        return macro_policy_kind(deps, snapshot, traffic, at.last, None), filled.planner
+        return MacroPolicyKind(deps, snapshot, traffic, at.last, None), filled.planner
     if at.case.role is Role.SCHEDULER:
-        return routing_kind(deps, snapshot, macro), filled.scheduler
-    return deployment_kind(deps, snapshot, at.node, macro), filled.deployer
+        return RoutingKind(deps, snapshot, macro), filled.scheduler
+    return DeploymentKind(deps, snapshot, at.node, macro), filled.deployer
 
 
 def carry_out(at: Situation, decided: Decided) -> float:
