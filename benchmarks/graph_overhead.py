@@ -85,9 +85,8 @@ def answers(cluster: Cluster) -> tuple[str, str, dict[str, str]]:
     first = {lm.name: next(n for n, lms in policy["roles"].items() if lm.name in lms) for lm in cluster.lms}
     routes = {node.name: first for node in cluster.nodes}
     deployments = {}
-    for n, node in enumerate(cluster.nodes):
+    for n, (node, patterns) in enumerate(zip(cluster.nodes, catalogue(cluster), strict=True)):
         roles = policy["roles"][node.name]
-        patterns = catalogue(cluster)[n]
         fitting = next(
             p
             for p, active in enumerate(patterns.active)
