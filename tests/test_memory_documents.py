@@ -99,14 +99,14 @@ TEXTS = st.text(st.sampled_from('a\0"\\\n\u2028é🔑\ud800:/@'), max_size=8)
     contents=st.lists(st.tuples(st.sampled_from(["system", "user", "tool"]), TEXTS), max_size=3),
     answer=st.none() | TEXTS,
     seconds=st.floats(allow_nan=False, allow_infinity=False) | st.integers(2**63, 2**70),
-    role=st.sampled_from([Role.SCHEDULER, Role.DEPLOYER]),
+    role=st.sampled_from(Role),
 )
 def test_an_entry_is_written_as_any_other_document_and_comes_back_whole(
     contents: list[tuple[str, str]], answer: str | None, seconds: float, role: Role
 ) -> None:
     messages = tuple({"role": role, "content": content} for role, content in contents)
     attempts = Attempt(messages, answer, seconds=seconds), Attempt((), None, ("x://a:b@c",))
-    entry = decision(role=role, node=None if role is Role.SCHEDULER else "hub", attempts=attempts)
+    entry = decision(role=role, node="hub" if role is Role.DEPLOYER else None, attempts=attempts)
     for kept in (entry, replace(entry, attempts=entry.attempts[:1])):
         ledger = LedgerText()
         *instructions, document = ledger.documents([kept])
