@@ -63,11 +63,12 @@ def _slots(
     after, waited = np.empty(len(times_s)), 0.0
     for sample in range(len(times_s)):
         free = left_s
-        for time, count in zip(times_s[sample], prompts[sample]):  # noqa: B905 (numba has no strict zip)
-            if count:
+        for request in range(times_s.shape[1]):
+            time = times_s[sample, request]
+            if prompts[sample, request]:
                 start = max(free, time)
                 waited += start - time
-                free = start + count * seconds
+                free = start + prompts[sample, request] * seconds
         after[sample] = max(0.0, free - slot_s)
     return after, waited / len(times_s)
 
