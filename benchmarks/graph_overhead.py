@@ -31,7 +31,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langgraph.graph import END, START, StateGraph
-from langgraph.types import Send
+from langgraph.types import Command, Send
 
 from domain.cluster import Cluster
 from domain.ledger import Role
@@ -152,17 +152,17 @@ async def empty(cluster: Cluster, slots: int, folder: Path, clock: Clock) -> lis
     async def nothing(state: Any) -> dict[str, Any]:
         return {}
 
-    async def fan_out(state: Any) -> list[Send]:
-        return [Send("deployer", {"slot": n}) for n in tasks]
+    async def fan_out(state: Any) -> Command[Any]:
+        return Command(goto=[Send("deployer", {"slot": n}) for n in tasks])
 
     builder = StateGraph(SlotState, input_schema=SlotInput)
     chain = ("observe", "scheduler", "check_routing", "dispatch")
-    for name in (*chain, "deployer", "act"):
+    for name in (*chain[:-1], "deployer", "act"):
         builder.add_node(name, nothing)
+    builder.add_node(chain[-1], fan_out, destinations=("deployer",))
     builder.add_edge(START, chain[0])
     for before, after in zip(chain, chain[1:], strict=False):
         builder.add_edge(before, after)
-    builder.add_conditional_edges("dispatch", fan_out, ["deployer"])
     builder.add_edge("deployer", "act")
     builder.add_edge("act", END)
     by_slot = []

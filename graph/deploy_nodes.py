@@ -28,7 +28,7 @@ class DeployNodes:
         self._deps = deps
         self._ledger = ledger
 
-    async def fan_out(self, state: SlotState) -> list[Send]:
+    def fan_out(self, state: SlotState) -> list[Send]:
         """One task per node; shards past the size where tasks cost more than they show."""
         gate, count = self._deps.gate, self._deps.testbed.cluster.n_nodes
         size = 1 if count <= gate.shard_above else gate.shard_nodes

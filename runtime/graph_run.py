@@ -50,7 +50,7 @@ class GraphRun:
 
     async def run(self) -> int:
         """Run all slots that are left; return the first slot that this process ran."""
-        graph = build_graph(self.deps, self.checkpointer, approve=self.approver is not None)
+        graph = build_graph(self.deps, self.checkpointer, approve=self.approver is not None, editable=False)
         config: RunnableConfig = {"configurable": {"thread_id": thread_of(self.deps.run)}}
         first = await self._restore(graph, config)
         waiting = await graph.aget_state(config)
