@@ -11,7 +11,6 @@ failed or not, goes onto the tape.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -27,6 +26,7 @@ from graph.conversation import Message
 from graph.failures import Failure, classify
 from graph.line import Line
 from graph.tape import Question, Tape
+from graph.time_limits import TimeLimits
 from graph.tool_rounds import consult
 
 Asker = Callable[[Sequence[Message], Mapping[str, Any], int], Awaitable[Attempt]]
@@ -61,6 +61,7 @@ class Asking:
             raise InputError(f"a budget in USD needs the price of {agent.name}; add it to the price table")
         self.agent, self._line = agent, Line(agent.model)
         self._tape, self._budget, self._tools, self._clock = tape, budget, tuple(tools), clock
+        self._limits = TimeLimits()
         self._parameters = {
             **agent.parameters,
             "max_completion_tokens": agent.max_completion_tokens,
@@ -85,6 +86,7 @@ class Asking:
                 messages,
                 schema,
                 line=self._line,
+                limits=self._limits,
                 slot=slot,
                 account=account,
                 tools=self._tools if attempt == 0 else (),
@@ -104,6 +106,7 @@ async def ask(
     schema: Mapping[str, Any],
     *,
     line: Line,
+    limits: TimeLimits,
     slot: int,
     account: Account | None = None,
     tools: Sequence[BaseTool] = (),
@@ -117,6 +120,7 @@ async def ask(
         messages: role and content of each.
         schema: JSON schema of the answer.
         line: to the agent's model.
+        limits: that questions asked side by side share.
         slot: in which it is asked.
         account: of the slot; None sets no limit.
         tools: that the model may call first.
@@ -136,7 +140,7 @@ async def ask(
     failure: Failure | None = None
     known = False
     try:
-        async with asyncio.timeout(left_s) as limit:
+        async with limits.within(left_s) as limit:
             if tools:
                 answer = await consult(caller, said, schema, tools)
             else:
