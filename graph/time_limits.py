@@ -11,6 +11,7 @@ of what is done on this side of a question. A question that shares a timer may l
 from __future__ import annotations
 
 import asyncio
+from contextvars import Context
 from types import TracebackType
 
 SHARED = 0.01
@@ -90,7 +91,8 @@ class _Timer:
 
     def add(self, block: TimeLimit) -> None:
         if self._handle is None and self._ends_s < float("inf"):
-            self._handle = self._loop.call_at(self._ends_s, self._expire)
+            # In a context of its own: the present one would keep all that the slot has made until the timer runs out.
+            self._handle = self._loop.call_at(self._ends_s, self._expire, context=Context())
         self._blocks[block] = None
 
     def remove(self, block: TimeLimit) -> None:
