@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,18 +18,22 @@ def line_of(value: Any) -> str:
 
 
 @contextmanager
-def written_lines(path: Path) -> Iterator[Write]:
-    """Write a file anew, line by line.
+def written_lines(path: Path, start: Iterable[Any] = ()) -> Iterator[Write]:
+    """Write a file anew, line by line; the old one stays until all values of `start` are written.
 
     Raises:
         OSError: the file cannot be written.
     """
-    with path.open("w", encoding="utf-8") as file:
+    new = path.with_name(f"{path.name}.new")
+    with new.open("w", encoding="utf-8") as file:
 
         def write(value: Any) -> None:
             file.write(line_of(value) + "\n")
             file.flush()
 
+        for value in start:
+            write(value)
+        new.replace(path)
         yield write
 
 

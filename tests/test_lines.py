@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,21 @@ def test_a_file_that_was_there_is_written_anew_and_one_that_was_not_holds_nothin
 def test_a_file_that_cannot_be_written_is_an_error_at_once(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), written_lines(tmp_path / "nowhere" / "a.jsonl"):
         pass
+
+
+def test_the_old_file_stays_until_the_new_one_has_what_it_starts_with(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text("1\n2\n")
+
+    def start() -> Iterator[int]:
+        yield 1
+        assert whole_lines(path) == ["1", "2"]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), written_lines(path, start()):
+        pass
+    assert whole_lines(path) == ["1", "2"]
+    with written_lines(path, [1, 2]) as write:
+        write(3)
+    assert whole_lines(path) == ["1", "2", "3"]
+    assert [file.name for file in tmp_path.iterdir()] == ["a.jsonl"]

@@ -32,13 +32,11 @@ class Kept:
         if self._path is None:
             return self
         try:
-            known = self._read()
-            self._write = self._stack.enter_context(written_lines(self._path))
+            self.trials = self._read()
+            start = [self._identity, *(trial.to_json() for trial in self.trials)]
+            self._write = self._stack.enter_context(written_lines(self._path, start))
         except OSError as error:
             raise InputError(f"{self._path.parent} cannot hold the trials: {error.strerror}.") from None
-        self._write(self._identity)
-        for trial in known:
-            self.add(trial)
         return self
 
     def __exit__(
