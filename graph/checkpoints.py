@@ -48,18 +48,17 @@ async def open_checkpointer(where: Path | str, database: str = "edgewise") -> As
         async with _mongo(where, database) as saver:
             yield saver
         return
-    worker = Worker("checkpoints")
-    connection = await worker.run(lambda: _connect(where))
+    worker, opened = Worker("checkpoints"), contextlib.ExitStack()
     try:
-        saver = _ThreadedSaver(connection, worker)
+        saver = _ThreadedSaver(await worker.run(lambda: _connect(where, opened)), worker)
         await worker.run(saver.setup)
         yield saver
     finally:
-        await worker.close(connection.close)
+        await worker.close(opened.close)
 
 
-def _connect(path: Path | str) -> sqlite3.Connection:
-    connection = sqlite3.connect(path)
+def _connect(path: Path | str, opened: contextlib.ExitStack) -> sqlite3.Connection:
+    connection = opened.enter_context(contextlib.closing(sqlite3.connect(path)))
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
     return connection

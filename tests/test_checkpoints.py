@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import sqlite3
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -66,3 +69,17 @@ async def test_a_deleted_thread_is_gone(tmp_path: Path) -> None:
         await passes(saver, range(1))
         await saver.adelete_thread("t")
         assert await saver.aget_tuple(THREAD) is None
+
+
+async def test_a_file_that_is_none_of_ours_leaves_no_thread_and_no_connection_behind(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoints.sqlite"
+    path.write_text("not a database, but long enough to be looked at as one" * 20)
+    before = {thread.ident for thread in threading.enumerate()}
+    with pytest.raises(sqlite3.DatabaseError, match="not a database"):
+        async with open_checkpointer(path):
+            pass
+    left = [thread for thread in threading.enumerate() if thread.ident not in before]
+    for thread in left:
+        thread.join(5.0)
+    assert not any(thread.is_alive() for thread in left)
+    gc.collect()  # an unclosed connection would warn
