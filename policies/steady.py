@@ -26,7 +26,7 @@ FloatArray = NDArray[np.float64]
 LEAST_DEMAND = 1e-3
 """Prompts per second that are assumed of an LM with a share at least: a quiet slot turns nothing off."""
 PAYS_BACK_IN = 20
-"""Slots within which a change must have paid for itself."""
+"""Slots within which a change must have paid for itself, and what was left behind must have been served."""
 
 
 class SteadyDeployer:
@@ -51,14 +51,17 @@ class SteadyDeployer:
         traffic = self.forecast.traffic()
         return self.step(snapshot, node, policy, self.choose(snapshot, node, policy, traffic))
 
-    def costs(self, node: int, policy: MacroPolicy, traffic: Traffic) -> FloatArray:
+    def costs(
+        self, node: int, policy: MacroPolicy, traffic: Traffic, left_over: FloatArray | float = 0.0
+    ) -> FloatArray:
         """Return [C] expected sum of latencies per second, for each choice of the node's menu; infinite off its roles.
 
-        What a choice does not serve, or not in time, counts as the deadline.
+        What a choice does not serve, or not in time, counts as the deadline. `left_over` are prompts per second besides
+        the node's share of the traffic, [I] or the same for all.
         """
         cluster, table = self._cluster, self.menus[node]
         demand = np.maximum(traffic.requests.sum(axis=0) * traffic.batch / cluster.slot_s, LEAST_DEMAND)
-        loads = policy.probabilities[:, node] * policy.roles[node] * demand
+        loads = (policy.probabilities[:, node] * demand + left_over) * policy.roles[node]
         pods = np.maximum((policy.probabilities > 0.0).sum(axis=1), 1)
         cost = choice_costs(table, loads, traffic.batch, traffic.spread / pods, cluster.deadline_s)
         cost[table.on[:, ~policy.roles[node]].any(axis=1)] = math.inf
@@ -67,9 +70,12 @@ class SteadyDeployer:
     def choose(self, snapshot: Snapshot, node: int, policy: MacroPolicy, traffic: Traffic) -> int:
         """Return the number of the choice that the node should run, what it runs now if nothing else pays."""
         cluster, table = self._cluster, self.menus[node]
-        cost = self.costs(node, policy, traffic)
-        best = int(np.argmin(cost))
         on = is_up(snapshot, node)
+        # A queue whose pod is gone, of an LM that gets no more: nobody else would ever serve it.
+        stranded = ~on & (policy.probabilities[:, node] == 0.0)
+        left_over = np.where(stranded, snapshot.backlog_prompts[node] / (PAYS_BACK_IN * cluster.slot_s), 0.0)
+        cost = self.costs(node, policy, traffic, left_over)
+        best = int(np.argmin(cost))
         present = table.find(np.where(on, snapshot.cores[node], 0), np.where(on, snapshot.vgpus[node], 0))
         if present is None or not on.any() or not math.isfinite(cost[present]):
             return best

@@ -109,6 +109,21 @@ def test_an_lm_that_lost_its_share_is_kept_until_its_queue_is_empty(cluster: Clu
     assert twin.observe().phase[VM3].tolist() == [Phase.OFF, Phase.OFF, Phase.OFF, Phase.READY]
 
 
+def test_a_queue_that_a_plan_left_behind_is_served_though_its_pod_is_gone(cluster: Cluster, menus: Menus) -> None:
+    twin, deployer = Twin(cluster), SteadyDeployer(cluster, menus)
+    plan = np.full((6, 4), NOWHERE, dtype=np.int64)
+    plan[:, LM3] = VM7
+    twin.route(RoutingPlan(plan))
+    twin.advance(Arrivals.of([1.0, 2.0], [0, 1], [LM3, LM3], [8, 8]))  # no pod, and the plan below sends no more
+    roles = np.zeros((6, 4), dtype=np.bool_)
+    roles[VM7] = True
+    policy = MacroPolicy(np.array([[0, 0, 0, 0, 0, 0 if i == LM3 else 1.0] for i in range(4)]), roles)
+    run(twin, deployer, VM7, policy, traffic(cluster), 4)
+    assert twin.waiting == 0
+    run(twin, deployer, VM7, policy, traffic(cluster), 4)
+    assert twin.observe().phase[VM7, LM3] == Phase.OFF
+
+
 def test_every_choice_of_a_menu_meets_the_budgets_and_none_is_there_twice(cluster: Cluster, menus: Menus) -> None:
     for n in range(6):
         table = menus[n]
