@@ -61,7 +61,7 @@ def build_graph(
         context: form of the settings that come with each run, for Studio to draw; the nodes do not read it.
         carry: packs the world into the state after each slot; None where the world lives elsewhere.
         editable: choices of way are edges, which an edit of a thread follows, too. Where nobody edits, nodes say
-            themselves where to go next: that saves reading the state once more, a twelfth of a small cluster's slot.
+            themselves where to go next: that saves reading the state once more, a fourteenth of a small cluster's slot.
     """
     ledger = Ledger(deps)
     slot, plan = SlotNodes(deps), PlanNodes(deps, ledger)

@@ -51,13 +51,11 @@ class SteadyDeployer:
         traffic = self.forecast.traffic()
         return self.step(snapshot, node, policy, self.choose(snapshot, node, policy, traffic))
 
-    def costs(
-        self, node: int, policy: MacroPolicy, traffic: Traffic, left_over: FloatArray | float = 0.0
-    ) -> FloatArray:
+    def costs(self, node: int, policy: MacroPolicy, traffic: Traffic, left_over: FloatArray) -> FloatArray:
         """Return [C] expected sum of latencies per second, for each choice of the node's menu; infinite off its roles.
 
-        What a choice does not serve, or not in time, counts as the deadline. `left_over` are prompts per second besides
-        the node's share of the traffic, [I] or the same for all.
+        What a choice does not serve, or not in time, counts as the deadline. `left_over`, [I], are prompts per second
+        besides the node's share of the traffic.
         """
         cluster, table = self._cluster, self.menus[node]
         demand = np.maximum(traffic.requests.sum(axis=0) * traffic.batch / cluster.slot_s, LEAST_DEMAND)
