@@ -1,6 +1,6 @@
 """The front door: `python -m runner` is the `edgewise` command."""
 
-from runtime.cli import main
+from runtime.cli.program import main
 
 if __name__ == "__main__":
     main()

@@ -35,20 +35,20 @@ from langgraph.types import Command, Send
 
 from domain.cluster import Cluster
 from domain.ledger import Role
-from graph.agent import Agent
-from graph.budget import Limits
-from graph.checkpoints import DURABILITY, open_checkpointer
-from graph.deps import GateSettings
-from graph.state import SlotInput, SlotState
+from graph.models.agent import Agent
+from graph.models.budget import Limits
+from graph.slot.checkpoints import DURABILITY, open_checkpointer
+from graph.slot.deps import GateSettings
+from graph.slot.state import SlotInput, SlotState
 from memory import open_memory
 from policies.random import RandomPlanner
 from policies.roles import generator
 from policies.standard import catalogue
 from prompts.quoting import quoted
-from runtime.agent_settings import AgentSettings
-from runtime.agents import Models, make_deps
-from runtime.collector import calm_collector
-from runtime.graph_run import GraphRun
+from runtime.agents.filling import Models, make_deps
+from runtime.agents.settings import AgentSettings
+from runtime.runs.collector import calm_collector
+from runtime.runs.graph_run import GraphRun
 from twin.testbed import TwinTestbed
 from twin.testbeds import generate_testbed, load_builtin
 from twin.twin import Twin

@@ -36,7 +36,7 @@ from memory.ledger_text import LedgerText
 from memory.mongo import MongoEngine
 from memory.sqlite import SqliteEngine
 from policies.families import make
-from runtime.loop import run_slots
+from runtime.runs.loop import run_slots
 from twin.testbeds import load_builtin
 from twin.twin import Twin
 from twin.workloads import load_workload

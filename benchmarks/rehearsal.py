@@ -27,8 +27,8 @@ from policies.rehearsal.forecast import Forecast, Traffic
 from policies.rehearsal.planner import Effort, RehearsalPlanner
 from policies.roles import DEPLOYER, PLANNER, SCHEDULER, generator
 from policies.steady import SteadyDeployer
-from runtime.loop import run_slots
-from runtime.tally import Tally
+from runtime.results.tally import Tally
+from runtime.runs.loop import run_slots
 from twin.bound import Bound, bound, nonanticipating_mean_s
 from twin.testbeds import generate_testbed, load_builtin
 from twin.twin import Twin

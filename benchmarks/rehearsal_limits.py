@@ -27,7 +27,7 @@ from policies.families import make
 from policies.rehearsal.forecast import Forecast, Traffic
 from policies.rehearsal.menu import Menus
 from policies.steady import SteadyDeployer
-from runtime.loop import drain_slots
+from runtime.runs.loop import drain_slots
 from twin.bound import bound
 from twin.testbeds import load_builtin
 from twin.twin import Twin

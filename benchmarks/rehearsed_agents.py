@@ -26,12 +26,12 @@ import numpy as np
 from domain.decisions import OFF, Deployment, MacroPolicy
 from domain.ledger import Attempt, Decision, Role
 from domain.objective import summarise
-from graph.asking import Asker
-from graph.checkpoints import open_checkpointer
-from graph.deps import Deps, Fallbacks, Filling
-from graph.kinds import keep, macro_policy_of
-from graph.rehearse import RehearsalSettings
-from graph.rehearsing import rehearse
+from graph.models.asking import Asker
+from graph.rehearsal.plans import RehearsalSettings
+from graph.slot.checkpoints import open_checkpointer
+from graph.slot.deps import Deps, Fallbacks, Filling
+from graph.slot.kinds import keep, macro_policy_of
+from graph.slot.rehearsing import rehearse
 from memory import open_memory
 from policies.families import make
 from policies.lyapunov import LyapunovDeployer
@@ -40,7 +40,7 @@ from policies.rehearsal.forecast import Traffic
 from policies.rehearsal.planner import RehearsalPlanner
 from policies.roles import DEPLOYER, SCHEDULER, generator
 from policies.shares import ShareScheduler
-from runtime.graph_run import GraphRun
+from runtime.runs.graph_run import GraphRun
 from twin.testbed import TwinTestbed
 from twin.testbeds import load_builtin
 from twin.twin import Twin

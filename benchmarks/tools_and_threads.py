@@ -15,9 +15,9 @@ import tempfile
 import time
 
 from domain.decisions import MacroPolicy
-from graph.studio_context import Context
-from graph.studio_run import open_run
-from graph.world import World
+from graph.studio.context import Context
+from graph.studio.run import open_run
+from graph.studio.world import World
 from policies.families import make
 from policies.lyapunov import LyapunovDeployer
 from policies.random import RandomPlanner

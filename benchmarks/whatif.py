@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from domain.cluster import Cluster
 from domain.telemetry import Records
 from policies.families import make
-from runtime.loop import run_slots
+from runtime.runs.loop import run_slots
 from runtime.whatif.difference import differences, sums
 from twin.testbeds import load_builtin
 from twin.twin import Twin

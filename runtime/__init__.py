@@ -1,1 +1,5 @@
-"""Where slots run: the command line, the settings, the loop and the testbeds it drives."""
+"""Where slots run: the command line, runs, their results, reports, what-ifs and replays.
+
+The command line stands on everything else; runs stand on agents, reports and results.
+Nothing below imports from here.
+"""

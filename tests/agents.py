@@ -11,14 +11,14 @@ from typing import Any
 
 from domain.cluster import Cluster
 from domain.ledger import Attempt
-from graph.asking import Asker
-from graph.checkpoints import open_checkpointer
-from graph.deps import Deps, Fallbacks, Filling
+from graph.models.asking import Asker
+from graph.slot.checkpoints import open_checkpointer
+from graph.slot.deps import Deps, Fallbacks, Filling
 from memory import Memory, open_memory
 from policies.families import Family, make
 from policies.random import RandomPlanner
 from policies.roles import generator
-from runtime.graph_run import GraphRun
+from runtime.runs.graph_run import GraphRun
 from twin.testbed import TwinTestbed
 from twin.testbeds import load_builtin
 from twin.twin import Twin

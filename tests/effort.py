@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import twin.bound.limits
-from graph.rehearse import RehearsalSettings
+from graph.rehearsal.plans import RehearsalSettings
 from policies.rehearsal.planner import Effort
 
 

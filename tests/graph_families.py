@@ -12,13 +12,13 @@ from rich.console import Console
 
 from domain.cluster import Cluster
 from domain.ledger import Case, Decision
-from graph.models import ModelSettings
+from graph.models.client import ModelSettings
 from memory import open_memory
-from runtime.agent_request import AgentRequest
-from runtime.agent_settings import read_request
-from runtime.graph_families import MEMORY, GraphFamilies
-from runtime.progress import RunProgress
-from runtime.results import FamilyResult
+from runtime.agents.request import AgentRequest
+from runtime.agents.settings import read_request
+from runtime.results.summary import FamilyResult
+from runtime.runs.graph_families import MEMORY, GraphFamilies
+from runtime.runs.progress import RunProgress
 from tests.clusters import tiny
 from twin.workloads import load_workload
 

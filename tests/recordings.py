@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-import runtime.commands.whatif
-import runtime.experiment
+import runtime.cli.commands.whatif
+import runtime.runs.experiment
 import runtime.whatif.difference
-from runtime.cli import app
+from runtime.cli.program import app
 from runtime.whatif.answer import Change, WhatIf
 from tests.agent_server import decides, serving, sound_answers
 from tests.effort import little_effort
 from twin.testbeds import load_builtin, read_testbed, to_yaml
 
 BRISTOL = load_builtin("bristol")
-DRAW = runtime.commands.whatif._draw
+DRAW = runtime.cli.commands.whatif._draw
 
 
 def edgewise(*arguments: str) -> Result:
@@ -32,8 +32,8 @@ def edgewise(*arguments: str) -> Result:
 def in_little_time() -> Iterator[None]:
     """Drawing takes longer than everything else in a small run; a few resamples tell what many do."""
     with pytest.MonkeyPatch.context() as patched, little_effort():
-        patched.setattr(runtime.experiment, "draw", lambda summary, folder: [])
-        patched.setattr(runtime.commands.whatif, "_draw", lambda answer, folder: None)
+        patched.setattr(runtime.runs.experiment, "draw", lambda summary, folder: [])
+        patched.setattr(runtime.cli.commands.whatif, "_draw", lambda answer, folder: None)
         patched.setattr(runtime.whatif.difference, "RESAMPLES", 300)
         yield
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from langchain_core.tools import BaseTool
 
-from graph.deps import Deps
-from graph.planner_tools import planner_tools
+from graph.slot.deps import Deps
+from graph.slot.planner_tools import planner_tools
 from tests.agents import good_plan
 from twin.testbeds import load_builtin
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from runtime.results import Telemetry
+from runtime.results.summary import Telemetry
 
 WHATIF = "whatif.json"
 

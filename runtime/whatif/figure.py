@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from runtime.report import MOST_LMS
+from runtime.report.tables import MOST_LMS
 from runtime.whatif.answer import Change, WhatIf
 from runtime.whatif.difference import MEAN, OBJECTIVE, SERVED
 from runtime.whatif.report import title

@@ -22,8 +22,8 @@ from domain.decisions import NOWHERE
 from domain.errors import InputError
 from domain.telemetry import Outcome, Records
 from domain.workload import Arrivals
-from runtime.columns import RECORDS, SLOTS
-from runtime.results import FamilyResult, Summary, load_summary
+from runtime.results.columns import RECORDS, SLOTS
+from runtime.results.summary import FamilyResult, Summary, load_summary
 from twin.files import load_yaml
 from twin.testbeds import TestbedFile, read_testbed
 from twin.testbeds.build import to_cluster

@@ -13,12 +13,13 @@ from domain.errors import InputError
 from domain.ledger import Decision, Role
 from domain.workload import Arrivals
 from policies.families import FAMILIES, Recipe, make
-from runtime.columns import PartWriter
-from runtime.families import AGENT, recipe_of, roles_of
-from runtime.loop import SlotResult, run_slots, total_slots
-from runtime.progress import RunProgress
-from runtime.results import FamilyResult
-from runtime.tally import Tally
+from runtime.agents.families import AGENT, recipe_of, roles_of
+from runtime.results.columns import PartWriter
+from runtime.results.slots import SlotResult
+from runtime.results.summary import FamilyResult
+from runtime.results.tally import Tally
+from runtime.runs.loop import run_slots, total_slots
+from runtime.runs.progress import RunProgress
 from twin.twin import Twin
 
 RESULT = "result.json"
@@ -58,7 +59,7 @@ def rules_of(code: str, stood_in: bool) -> Recipe:
         return recipe
     if not stood_in:
         raise InputError(f"{code} asks models, and a what-if asks none; name rules with --family, such as --family RH.")
-    from runtime.agent_settings import stand_ins  # the graph takes its time to import, and rules need none of it
+    from runtime.agents.settings import stand_ins  # the graph takes its time to import, and rules need none of it
 
     names = stand_ins(code)
     return Recipe(recipe.title, recipe.summary, names[Role.SCHEDULER], names[Role.DEPLOYER], names[Role.PLANNER])
@@ -124,8 +125,8 @@ async def _play(
     progress: RunProgress,
 ) -> None:
     from memory import open_memory
-    from runtime.books import BookedTwin
-    from runtime.graph_run import play  # the graph takes its time to import, and rules need none of it
+    from runtime.runs.books import BookedTwin
+    from runtime.runs.graph_run import play  # the graph takes its time to import, and rules need none of it
 
     assert requests.slots is not None
     tally, total = Tally(cluster), total_slots(cluster, requests.slots)

@@ -8,7 +8,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
-from runtime.report import MOST_LMS, NOTHING
+from runtime.report.tables import MOST_LMS, NOTHING
 from runtime.whatif.answer import Change, Replay, WhatIf
 from runtime.whatif.difference import FAIRNESS, LEAST_BLOCKS, MEAN, OBJECTIVE, SERVED
 

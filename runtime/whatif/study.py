@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from domain.cluster import Cluster
 from domain.telemetry import Records
 from policies.families import Recipe
-from runtime.columns import RECORDS, SLOTS, merge
-from runtime.families import has_agents
-from runtime.loop import total_slots
-from runtime.progress import RunProgress
-from runtime.results import FamilyResult
-from runtime.run_folder import RunFolder
-from runtime.versions import versions
+from runtime.agents.families import has_agents
+from runtime.results.columns import RECORDS, SLOTS, merge
+from runtime.results.run_folder import RunFolder
+from runtime.results.summary import FamilyResult
+from runtime.results.versions import versions
+from runtime.runs.loop import total_slots
+from runtime.runs.progress import RunProgress
 from runtime.whatif.answer import WHATIF, Change, Check, Replay, WhatIf
 from runtime.whatif.difference import CONFIDENCE, block_slots, differences, figure_names, figures, sums
 from runtime.whatif.edits import Edits, moved, moves

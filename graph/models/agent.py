@@ -1,0 +1,54 @@
+"""An agent is a model in a role, behind an endpoint that it may share with other agents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+
+from domain.ledger import Role
+from graph.models.breaker import CircuitBreaker
+from graph.models.budget import Price
+
+
+class AnswerFormat(StrEnum):
+    """How tightly a server can hold an answer to a form, from tight to loose."""
+
+    JSON_SCHEMA = "json_schema"
+    JSON_OBJECT = "json_object"
+    TEXT = "text"
+
+
+@dataclass
+class Endpoint:
+    """A model server as its agents know it. Shared, and changed as they learn."""
+
+    address: str = ""
+    """Base URL, for sentences; it holds no credentials."""
+    breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
+    answer_format: AnswerFormat = AnswerFormat.JSON_SCHEMA
+    """The tightest form that the server has not rejected yet."""
+
+
+@dataclass(frozen=True)
+class Agent:
+    """A model in a role."""
+
+    role: Role
+    model: BaseChatModel
+    """It must not retry on its own: retries are made in one place, inside the time of a question."""
+    name: str
+    """Name of the model; the ledger says 'agent:NAME'."""
+    endpoint: Endpoint = field(default_factory=Endpoint)
+    timeout_s: float = 20.0
+    """Seconds that a question may take, retries and tool calls included; below the slot (P1: 30 s)."""
+    max_completion_tokens: int = 2048
+    """Most tokens of one answer, which a budget sets aside. The model itself must be held to it too."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """What else shapes an answer (temperature, seed …): plain data, part of the key of a tape's entry."""
+    price: Price | None = None
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """Texts that must never leave: they are struck out of answers, errors and tool calls."""

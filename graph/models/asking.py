@@ -1,0 +1,200 @@
+"""One question to a model, from the time limit to the tape: whatever goes wrong becomes an attempt, not an exception.
+
+    asker = Asking(agent, tape=tape, budget=budget).for_decision(slot, node)
+    attempt = await asker(messages, schema, 0)
+
+The order of things: an answer that is on the tape is taken from there and nothing else happens. Otherwise the budget
+of the slot and the circuit breaker of the endpoint are asked for leave, the model is called inside the time limit
+(with retries for rate limits and lost connections, and with tools where the agent has any), and the attempt,
+failed or not, goes onto the tape.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from langchain_core.tools import BaseTool
+
+from domain.errors import InputError
+from domain.ledger import Attempt, Reason
+from graph.models.agent import Agent
+from graph.models.budget import Account, Budget
+from graph.models.calling import Caller
+from graph.models.conversation import Message
+from graph.models.failures import Failure, classify
+from graph.models.line import Line
+from graph.models.tape import Question, Tape
+from graph.models.time_limits import TimeLimits
+from graph.models.tool_rounds import consult
+
+Asker = Callable[[Sequence[Message], Mapping[str, Any], int], Awaitable[Attempt]]
+"""Messages, JSON schema and the number of the attempt (0, 1) to what came back."""
+
+
+class Asking:
+    """Everything that the questions of one agent share."""
+
+    def __init__(
+        self,
+        agent: Agent,
+        *,
+        tape: Tape | None = None,
+        budget: Budget | None = None,
+        tools: Sequence[BaseTool] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Put an agent together with what its questions need.
+
+        Args:
+            agent: who is asked.
+            tape: where attempts are kept, or taken from.
+            budget: of every slot, shared by all agents; None sets no limit.
+            tools: read-only ones that the model may call before its first answer. Tools that write are never offered.
+            clock: monotonic seconds, the clock of the running event loop.
+
+        Raises:
+            InputError: where the budget limits money and the price of the model is not known.
+        """
+        if budget is not None and budget.limits.cost_usd is not None and agent.price is None:
+            raise InputError(f"a budget in USD needs the price of {agent.name}; add it to the price table")
+        self.agent, self._line = agent, Line(agent.model)
+        self._tape, self._budget, self._tools, self._clock = tape, budget, tuple(tools), clock
+        self._limits = TimeLimits()
+        self._parameters = {
+            **agent.parameters,
+            "max_completion_tokens": agent.max_completion_tokens,
+            "tools": [tool.name for tool in self._tools],
+        }
+
+    def for_decision(self, slot: int, node: str | None = None) -> Asker:
+        """Ask about one decision: the slot, and the node where there is one, key the budget and the tape.
+
+        The asker raises TapeError, where the tape cannot be written or lacks the answer, and nothing else.
+        """
+        agent, account = self.agent, self._budget.account(slot) if self._budget else None
+
+        async def asker(messages: Sequence[Message], schema: Mapping[str, Any], attempt: int) -> Attempt:
+            question = None
+            if self._tape is not None:
+                question = Question(agent.role, node, slot, attempt, agent.name, self._parameters, messages, schema)
+                if (kept := self._tape.find(question)) is not None:
+                    return kept
+            result = await ask(
+                agent,
+                messages,
+                schema,
+                line=self._line,
+                limits=self._limits,
+                slot=slot,
+                account=account,
+                tools=self._tools if attempt == 0 else (),
+                clock=self._clock,
+                key=f"{agent.role}/{node}/{slot}",
+            )
+            if self._tape is not None and question is not None:
+                self._tape.add(question, result)
+            return result
+
+        return asker
+
+
+async def ask(
+    agent: Agent,
+    messages: Sequence[Message],
+    schema: Mapping[str, Any],
+    *,
+    line: Line,
+    limits: TimeLimits,
+    slot: int,
+    account: Account | None = None,
+    tools: Sequence[BaseTool] = (),
+    clock: Callable[[], float] = time.monotonic,
+    key: str = "",
+) -> Attempt:
+    """Ask a model once. It never raises for trouble with the model: the attempt then holds the reason.
+
+    Args:
+        agent: who is asked.
+        messages: role and content of each.
+        schema: JSON schema of the answer.
+        line: to the agent's model.
+        limits: that questions asked side by side share.
+        slot: in which it is asked.
+        account: of the slot; None sets no limit.
+        tools: that the model may call first.
+        clock: monotonic seconds, the clock of the running event loop.
+        key: different for agents that are asked side by side: it moves their retries apart.
+
+    Returns:
+        The answer with `error` None, or no answer and `error` as "REASON: detail", REASON a value of `Reason`.
+    """
+    said, started = list(messages), clock()
+    left_s = agent.timeout_s if account is None else min(agent.timeout_s, account.seconds_left)
+    refused = _refusal(agent, left_s)
+    if refused is not None:
+        return Attempt(tuple(said), None, error=str(refused))
+    caller = Caller(agent, line, slot, account, clock, started + left_s, key)
+    answer: str | None = None
+    failure: Failure | None = None
+    known = False
+    try:
+        async with limits.within(left_s) as limit:
+            if tools:
+                answer = await consult(caller, said, schema, tools)
+            else:
+                answer = (await caller.answer(said, schema)).checked().text
+        known = True
+    except Exception as error:
+        known = True
+        failure = _overdue(agent, left_s) if limit.expired() else classify(error)
+    finally:
+        _tell_breaker(agent, known, failure)
+    return Attempt(
+        messages=(*messages, *[_struck(message, agent) for message in said[len(messages) :]]),
+        answer=None if answer is None else _strike(answer, agent),
+        error=None if failure is None else _strike(str(failure), agent),
+        prompt_tokens=caller.prompt_tokens,
+        completion_tokens=caller.completion_tokens,
+        seconds=clock() - started,
+    )
+
+
+def _refusal(agent: Agent, left_s: float) -> Failure | None:
+    if left_s <= 0:
+        return Failure(Reason.BUDGET, "the seconds of the slot are spent", servers_fault=False)
+    breaker = agent.endpoint.breaker
+    if not breaker.admit():
+        where = agent.endpoint.address or agent.name
+        return Failure(
+            Reason.BREAKER_OPEN,
+            f"{where} kept failing and is left alone for {breaker.seconds_left:.3g} s more",
+            servers_fault=False,
+        )
+    return None
+
+
+def _overdue(agent: Agent, left_s: float) -> Failure:
+    reason = Reason.BUDGET if left_s < agent.timeout_s else Reason.TIMEOUT
+    return Failure(reason, f"no answer from {agent.name} in the {left_s:.3g} s that it had", servers_fault=True)
+
+
+def _tell_breaker(agent: Agent, known: bool, failure: Failure | None) -> None:
+    breaker = agent.endpoint.breaker
+    if not known or (failure is not None and failure.reason == Reason.BUDGET and not failure.servers_fault):
+        breaker.withdraw()
+    elif failure is not None and failure.servers_fault:
+        breaker.fail()
+    else:
+        breaker.succeed()
+
+
+def _struck(message: Message, agent: Agent) -> Message:
+    return {key: _strike(text, agent) for key, text in message.items()} if agent.secrets else message
+
+
+def _strike(text: str, agent: Agent) -> str:
+    for secret in agent.secrets:
+        text = text.replace(secret, "***")
+    return text

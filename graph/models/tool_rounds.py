@@ -1,0 +1,89 @@
+"""A model that may look before it answers: rounds of read-only tools, and then an answer in the usual form.
+
+Tools and a schema are never sent together: several servers refuse that, and a model that is held to the schema of an
+answer could not call a tool.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langchain_core.messages import ToolCall
+from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
+
+from graph.models.calling import Caller
+from graph.models.conversation import Message
+
+ROUNDS = 4
+"""Rounds of tool calls before the model must answer."""
+CALLS = 8
+"""Tool calls that one round may hold."""
+LONGEST = 20_000
+"""Characters of a tool's reply that the model gets to see."""
+NOW_ANSWER = "There are no more tools. Answer now, with the JSON object alone."
+
+
+async def consult(
+    caller: Caller, said: list[Message], schema: Mapping[str, Any], tools: Sequence[BaseTool], rounds: int = ROUNDS
+) -> str:
+    """Let the model call tools until it answers, or for so many rounds; then hold it to the schema.
+
+    Args:
+        caller: makes the calls.
+        said: the prompt; everything that is said after it is added to it, also where this raises.
+        schema: of the answer.
+        tools: by which the model may look.
+        rounds: of tool calls.
+
+    Returns:
+        The answer.
+
+    Raises:
+        Exception: whatever the model raises, or NoAnswerError. What a tool raises goes back to the model.
+    """
+    named = {tool.name: tool for tool in tools}
+    options = {"tools": [convert_to_openai_tool(tool) for tool in tools]}
+    for _ in range(rounds):
+        reply = (await caller.call(said, options)).checked()
+        calls = [*reply.tool_calls, *reply.broken_calls]
+        if not calls:
+            if _has_the_form(reply.text, schema):
+                return reply.text
+            if reply.text.strip():
+                said.append({"role": "assistant", "content": reply.text})
+            break
+        said.append({"role": "assistant", "content": reply.text, "tool_calls": json.dumps(calls)})
+        for number, call in enumerate(calls):
+            if number >= CALLS:
+                content = f"error: one round may hold {CALLS} calls, not more"
+            elif number >= len(reply.tool_calls):
+                content = f"error: the arguments of {call['name']} are no JSON object"
+            else:
+                content = await _run(named, call)
+            said.append({"role": "tool", "content": content, "tool_call_id": call["id"] or "", "name": call["name"]})
+    said.append({"role": "user", "content": NOW_ANSWER})
+    return (await caller.answer(said, schema)).checked().text
+
+
+async def _run(named: Mapping[str, BaseTool], call: ToolCall) -> str:
+    """What a tool says, or what went wrong, in words for the model."""
+    tool = named.get(call["name"])
+    if tool is None:
+        return f"error: there is no tool {call['name']!r}; there are {', '.join(sorted(named))}"
+    try:
+        said = (await tool.ainvoke({**call, "type": "tool_call"})).content
+    except Exception as error:
+        said = f"error: {type(error).__name__}: {error}"
+    text = said if isinstance(said, str) else json.dumps(said)
+    return text if len(text) <= LONGEST else text[:LONGEST] + f"… ({len(text) - LONGEST} more characters)"
+
+
+def _has_the_form(text: str, schema: Mapping[str, Any]) -> bool:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return False
+    return isinstance(value, dict) and set(schema.get("required", ())) <= value.keys()

@@ -1,0 +1,66 @@
+"""families, report, trace inspect and testbed show: what is there to look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from runtime.cli.arguments.options import option
+
+
+def families() -> None:
+    """List the policy families: who plans, schedules and deploys in each.
+
+    Example: **edgewise families**
+    """
+    from runtime.cli.commands.looks import show_families
+
+    show_families()
+
+
+def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]) -> None:
+    """Print the table of a finished run again.
+
+    Example: **edgewise report runs/bristol-p1-seed1**
+    """
+    from runtime.cli.commands.looks import show_report
+
+    show_report(run)
+
+
+def trace_inspect(file: Annotated[Path, typer.Argument(metavar="FILE", help="A trace of requests.")]) -> None:
+    """Say what a trace file holds: its form, its requests per LM and origin, and what is wrong with it, if anything.
+
+    Example: **edgewise trace inspect requests.csv**
+    """
+    from runtime.cli.commands.looks import show_trace
+
+    show_trace(file)
+
+
+def testbed_show(
+    testbed: Annotated[
+        str, typer.Argument(metavar="NAME|FILE", help="A built-in testbed or a YAML file.", show_default=True)
+    ] = "bristol",
+    generate: Annotated[
+        int | None,
+        option("--generate", "N", "Make a random testbed of N nodes instead."),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Seed of the random testbed.")] = 1,
+    out: Annotated[
+        Path | None,
+        option("--out -o", "FILE", "Write the testbed as YAML as well."),
+    ] = None,
+    with_sources: Annotated[bool, typer.Option("--sources", help="List where every number comes from.")] = False,
+) -> None:
+    """Show a testbed: nodes, LMs, seconds per prompt, and where every number comes from.
+
+    Example: **edgewise testbed show bristol --sources**
+
+    Example: **edgewise testbed show --generate 20 --seed 3 --out twenty.yaml**
+    """
+    from runtime.cli.commands.looks import show_testbed
+
+    show_testbed(testbed, generate, seed, out, with_sources)

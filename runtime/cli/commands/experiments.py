@@ -1,0 +1,225 @@
+"""run, compare and the demo: from the words of the command line to a published run folder and a table."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import TypeAdapter
+from rich.console import Console
+
+from domain.errors import InputError
+from policies.families import FAMILIES
+from runtime.agents.families import family_code
+from runtime.agents.request import AgentRequest
+from runtime.report.tables import output_console, report
+from runtime.results.run_folder import RunFolder
+from runtime.results.versions import versions
+from runtime.runs.experiment import Experiment
+from runtime.runs.interrupts import goes_on
+from runtime.runs.loop import drain_slots
+from runtime.runs.progress import RunProgress
+from runtime.runs.settings import Settings, check_latency_weight, choose_slots, parse_seeds
+from twin.files import load_yaml
+from twin.testbeds import read_testbed, to_yaml
+from twin.testbeds.build import to_cluster
+from twin.workloads import Streams, load_workload
+from twin.workloads import builtin_names as builtin_workloads
+from twin.workloads.schema import Playback, WorkloadFile
+
+if TYPE_CHECKING:
+    from domain.cluster import Cluster
+    from runtime.runs.graph_families import GraphFamilies
+
+RUNS = Path("runs")
+"""Folder of the runs that have no --out, in the current folder."""
+DEMO_FAMILIES = ("RR", "RL", "AL", "RF", "LL")
+"""P1's families that need no model."""
+DEMO_EPOCHS = {"p1": 10, "real": 4}
+"""Epochs by workload: as many as leave the demo well below a minute on two cores, compilation included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the command line asks for, as it was written."""
+
+    testbed: str = "bristol"
+    workload: str = "p1"
+    load: float = 1.0
+    families: Sequence[str] = ()
+    """Codes or comma-separated lists of them; none means all."""
+    seeds: str = "1"
+    epochs: int | None = None
+    slots: int | None = None
+    latency_weight: float | None = None
+    out: Path | None = None
+    agents: AgentRequest | None = None
+    """None: families of rules in the plain slot loop."""
+
+
+def demo() -> None:
+    """Compare all families on P1's workload and on the bundled real traces."""
+    console = output_console()
+    console.print(
+        f"Edgewise on a digital twin of P1's Bristol testbed: {len(DEMO_FAMILIES)} policy families, the same requests "
+        "for each.\n",
+        soft_wrap=True,
+    )
+    first, _ = [
+        execute(
+            Request("bristol", workload, families=DEMO_FAMILIES, epochs=epochs),
+            console,
+            explain=workload == list(DEMO_EPOCHS)[-1],
+        )
+        for workload, epochs in DEMO_EPOCHS.items()
+    ]
+    console.print(
+        "Next: who these families are, the best of them beside plans that were rehearsed in the twin, and the first "
+        "table again\n"
+        f"  {command_name()} families\n"
+        f"  {command_name()} compare --family RF,RH --epochs 4\n"
+        f"  {command_name()} report {first}",
+        soft_wrap=True,
+    )
+
+
+def execute(request: Request, console: Console | None = None, explain: bool = True, resumed: bool = False) -> Path:
+    """Do what is asked, print the table, and return where the run folder is.
+
+    Raises:
+        InputError: the input is wrong; nothing was published.
+    """
+    console = console or output_console()
+    experiment = dataclasses.replace(prepare(request), resumed=resumed)
+    if experiment.by_graph is not None:
+        for line in experiment.by_graph.opening_lines(experiment.settings.families):
+            console.print(line, soft_wrap=True, markup=False)
+    with goes_on(), _folder(request, experiment.settings) as folder:
+        errors, settings = Console(stderr=True), experiment.settings
+        with RunProgress(errors, f"{settings.testbed}, {settings.workload}", experiment.total_slots) as progress:
+            summary = experiment.run(folder, progress)
+        place = folder.publish()
+    for part in report(summary, console.width, explain):
+        console.print(part)
+    console.print(f"\nRun folder: {place} (records, slots, summary, figures)\n", soft_wrap=True)
+    return place
+
+
+def prepare(request: Request) -> Experiment:
+    """Read and check everything that is asked for; raises InputError."""
+    testbed = read_testbed(request.testbed)
+    cluster = to_cluster(testbed)
+    if request.latency_weight is not None:
+        cluster = dataclasses.replace(cluster, latency_weight=check_latency_weight(request.latency_weight))
+    families, seeds = _families(request.families), parse_seeds(request.seeds)
+    if not 0.0 < request.load < math.inf:
+        raise InputError(f"--load must be a number above 0, not {request.load:g}.")
+    files = _workload_files(request.workload)
+
+    def workload(seed: int) -> Streams:
+        return load_workload(request.workload, cluster, seed, request.load)
+
+    first = workload(seeds[0])
+    chosen = choose_slots(cluster, first.slots, request.epochs, request.slots)
+    by_graph = None
+    if request.agents is not None or not set(families) <= FAMILIES.keys():
+        by_graph = _by_graph(request, cluster, families, workload, chosen)
+    settings = Settings(
+        testbed=cluster.name,
+        workload=first.name,
+        workload_files=files,
+        load=request.load,
+        families=families,
+        seeds=seeds,
+        slots=chosen,
+        drain_slots=drain_slots(cluster),
+        slot_s=cluster.slot_s,
+        epoch_slots=cluster.epoch_slots,
+        deadline_s=cluster.deadline_s,
+        latency_weight=cluster.latency_weight,
+        agents=None if by_graph is None else by_graph.settings.to_json(),
+    )
+    return Experiment(settings, cluster, to_yaml(testbed), workload, versions(), by_graph, _to_resume(request))
+
+
+def resume(run: Path, memory: str | None = None) -> Path:
+    """Go on with a run that was killed, by what it was asked to do; raises InputError where there is none.
+
+    Args:
+        run: the folder that it was to become.
+        memory: as --memory; addresses are not kept with a run, for they may hold passwords.
+    """
+    request = TypeAdapter(Request).validate_json(RunFolder.killed(run))
+    agents = request.agents
+    if memory is not None:
+        agents = dataclasses.replace(agents or AgentRequest(), memory=memory)
+    return execute(dataclasses.replace(request, out=run, agents=agents), resumed=True)
+
+
+def _to_resume(request: Request) -> str:
+    agents = request.agents
+    if agents is not None and agents.memory is not None and "://" in agents.memory:
+        request = dataclasses.replace(request, agents=dataclasses.replace(agents, memory=None))
+    return TypeAdapter(Request).dump_json(request).decode()
+
+
+def _by_graph(
+    request: Request, cluster: Cluster, families: Sequence[str], workload: Callable[[int], Streams], slots: int
+) -> GraphFamilies:
+    from runtime.cli.commands.agent_runs import (
+        by_graph,  # LangGraph takes its time to import, and rules need none of it
+    )
+
+    return by_graph(request.agents or AgentRequest(), cluster, families, workload, slots)
+
+
+def _workload_files(workload: str) -> dict[str, str]:
+    """Digests of a workload file and of the traces that it plays, by their names; raises InputError."""
+    if workload in builtin_workloads():
+        return {}
+    path = Path(workload)
+    if path.suffix == ".csv":
+        raise InputError(
+            f"{path} is a trace; play it from a workload file that says "
+            f"'streams: [{{kind: trace, path: {path.name}}}]' (docs/workloads.md)."
+        )
+    files = [path]
+    if path.suffix in (".yaml", ".yml"):
+        streams = load_yaml(path, WorkloadFile).streams
+        files += [path.parent / Path(stream.path).expanduser() for stream in streams if isinstance(stream, Playback)]
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()}
+
+
+def _families(asked: Sequence[str]) -> tuple[str, ...]:
+    codes = [family_code(code) for text in asked for code in text.split(",")] or list(FAMILIES)
+    for code in codes:
+        if codes.count(code) > 1:
+            raise InputError(f"--family names {code} twice; name each family once.")
+    return tuple(codes)
+
+
+def _folder(request: Request, settings: Settings) -> RunFolder:
+    if request.out is not None:
+        return RunFolder.named(request.out)
+    families = "" if len(settings.families) > 1 else f"-{settings.families[0]}"
+    seeds = f"seed{settings.seeds[0]}" if len(settings.seeds) == 1 else f"{len(settings.seeds)}seeds"
+    return RunFolder.numbered(RUNS, f"{settings.testbed}-{settings.workload}{families}-{seeds}".replace(" ", "_"))
+
+
+def command_name() -> str:
+    """How the user can type `edgewise` here."""
+    if Path(sys.argv[0]).name == "edgewise":
+        return "edgewise" if sys.argv[0] == "edgewise" else _short(Path(sys.argv[0]))
+    return f"{_short(Path(sys.executable))} -m runner"
+
+
+def _short(path: Path) -> str:
+    here = Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))

@@ -1,0 +1,140 @@
+"""An experiment: some families on the same requests, for some seeds, from settings to a published run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from domain.cluster import Cluster
+from domain.workload import Arrivals, Workload
+from policies.families import make
+from runtime.runs.bounds import bounding
+from runtime.results.columns import RECORDS, SLOTS, PartWriter, merge
+from runtime.report.figures import draw
+from runtime.runs.loop import run_slots, total_slots
+from runtime.runs.progress import RunProgress
+from runtime.results.summary import SUMMARY, BoundFigures, FamilyResult, Summary
+from runtime.results.run_folder import RunFolder
+from runtime.runs.settings import Settings
+from runtime.results.tally import Tally
+from twin.twin import Twin
+
+RESULT = "result.json"
+
+
+class ByGraph(Protocol):
+    """Runs the families that want the slot graph: agents, and rules where a mode asks for it."""
+
+    def takes(self, family: str) -> bool:
+        """True where a family has to go through the graph."""
+        ...
+
+    def opening_lines(self, families: Sequence[str]) -> list[str]:
+        """What has to be said before anything else."""
+        ...
+
+    def run(
+        self, home: Path, draft: Path, family: str, seed: int, workload: Workload, progress: RunProgress
+    ) -> FamilyResult:
+        """Run one family; write its records and slots to `draft`, and what outlives a kill to `home`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """What to run, and on what."""
+
+    settings: Settings
+    cluster: Cluster
+    testbed_yaml: str
+    """The whole testbed, for the run folder."""
+    workload: Callable[[int], Workload]
+    """Seed to requests."""
+    versions: str
+    """Text of `versions.json`."""
+    by_graph: ByGraph | None = None
+    """None: every family is rules, in the plain slot loop."""
+    request: str = ""
+    """What was asked for, as text that a killed run is taken up by."""
+    resumed: bool = False
+    """True where nothing but this very run may be taken up, and nothing started over."""
+
+    @property
+    def total_slots(self) -> int:
+        """Slots of all families and seeds together."""
+        runs = len(self.settings.families) * len(self.settings.seeds)
+        return runs * total_slots(self.cluster, self.settings.slots)
+
+    def run(self, folder: RunFolder, progress: RunProgress) -> Summary:
+        """Run everything that the folder does not have yet, and fill it; the caller publishes it."""
+        settings = self.settings
+        folder.begin(
+            {"settings.yaml": settings.to_yaml(), "testbed.yaml": self.testbed_yaml, "versions.json": self.versions},
+            must_be_same=self.resumed,
+        )
+        folder.keep_request(self.request)
+        bounds, parts = list[BoundFigures](), list[Path]()
+        for seed in settings.seeds:
+            workload = self.workload(seed)
+            arrivals = Arrivals.concatenate([workload.arrivals(slot) for slot in range(settings.slots)])
+            slots = len(settings.families) * total_slots(self.cluster, settings.slots)
+            with bounding(self.cluster, seed, arrivals, slots) as bound:
+                parts += [self._part(folder, family, seed, workload, progress) for family in settings.families]
+                progress.begin("lower bound")
+                bounds.append(bound())
+        for name in (RECORDS, SLOTS):
+            merge([part / name for part in parts], folder.path / name)
+        summary = Summary(
+            testbed=settings.testbed,
+            workload=settings.workload,
+            load=settings.load,
+            nodes=[node.name for node in self.cluster.nodes],
+            lms=[lm.name for lm in self.cluster.lms],
+            slots=settings.slots,
+            slot_s=settings.slot_s,
+            epoch_slots=settings.epoch_slots,
+            deadline_s=settings.deadline_s,
+            latency_weight=settings.latency_weight,
+            families=list(settings.families),
+            seeds=list(settings.seeds),
+            results=[FamilyResult.model_validate_json((part / RESULT).read_bytes()) for part in parts],
+            bounds=bounds,
+        )
+        (folder.path / SUMMARY).write_text(summary.to_json(), encoding="utf-8", newline="\n")
+        progress.begin("figures")
+        figures = folder.path / "figures"
+        figures.mkdir(exist_ok=True)
+        draw(summary, figures)
+        return summary
+
+    def _part(self, folder: RunFolder, family: str, seed: int, workload: Workload, progress: RunProgress) -> Path:
+        """Run one family, unless a killed run has done so; return where its part is."""
+        part = folder.part(f"{seed}-{family}")
+        label = family if len(self.settings.seeds) == 1 else f"{family}, seed {seed}"
+        if part.exists():
+            progress.skip(label, total_slots(self.cluster, self.settings.slots))
+            return part
+        progress.begin(label)
+        with folder.new_part(part.name) as draft:
+            self._run_family(folder.path, draft, family, seed, workload, progress)
+        progress.end()
+        return part
+
+    def _run_family(
+        self, home: Path, folder: Path, family: str, seed: int, workload: Workload, progress: RunProgress
+    ) -> None:
+        if self.by_graph is not None and self.by_graph.takes(family):
+            closed = self.by_graph.run(home, folder, family, seed, workload, progress)
+            (folder / RESULT).write_text(closed.model_dump_json(), encoding="utf-8")
+            return
+        world, tally = Twin(self.cluster), Tally(self.cluster)
+        decider = make(family, self.cluster)
+        with PartWriter(folder, self.cluster, family, seed) as writer:
+            for result in run_slots(world, decider, workload, self.settings.slots, seed):
+                tally.add(result)
+                writer.add(result)
+                progress.slot()
+        closed = FamilyResult.of(self.cluster, family, seed, tally)
+        (folder / RESULT).write_text(closed.model_dump_json(), encoding="utf-8")

@@ -1,0 +1,242 @@
+"""Runs families through the slot graph on the twin, with the books, the memory and the files of a run folder.
+
+A run keeps in its folder `memory.sqlite` (ledger, cases, telemetry, records) and `checkpoints.sqlite` (the graph's
+state after each slot); where asked for, `trace.jsonl`, `shadow.jsonl` and `dry-run.jsonl`. A run that was killed finds
+them there and goes on at its slot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from domain.cluster import Cluster
+from domain.errors import InputError
+from domain.objective import summarise
+from domain.telemetry import Records
+from domain.testbed import Testbed
+from domain.workload import Workload
+from graph.slot.checkpoints import open_checkpointer
+from graph.slot.deps import Deps
+from graph.trace.lines import open_trace
+from memory.engine import MemoryAway
+from memory.opening import open_memory
+from memory.store import Memory
+from policies.random import RandomDeployer, RandomPlanner, RandomScheduler
+from policies.roles import DEPLOYER, PLANNER, SCHEDULER, generator
+from runtime.agents.settings import AgentSettings, no_model_note
+from runtime.agents.filling import Models, make_deps, open_models, open_tape
+from runtime.runs.books import BookedTwin
+from runtime.results.columns import PartWriter
+from runtime.runs.dry_run import DRY_RUN, DryRun
+from runtime.agents.families import AGENT, has_agents, recipe_of, roles_of
+from runtime.runs.graph_run import Approver, GraphRun
+from runtime.results.lines import written_lines
+from runtime.results.slots import SlotResult
+from runtime.runs.loop import total_slots
+from runtime.runs.progress import RunProgress
+from runtime.results.summary import FamilyResult, ShadowFigures
+from runtime.results.role_figures import DecisionTally
+from runtime.runs.shadow import Shadow, Shadowed, ShadowTally
+from runtime.results.tally import Tally
+from twin.twin import Twin
+
+MEMORY, CHECKPOINTS, JOURNAL = "memory.sqlite", "checkpoints.sqlite", "memory.journal"
+TRACE, SHADOW = "trace.jsonl", "shadow.jsonl"
+BASELINE_SEED = 1_000_003
+"""Added to the seed of a run for the requests of its random baseline: not the requests that it will meet."""
+PAGE = 50
+"""Slots of decisions that are read from memory at once."""
+
+
+@dataclass(frozen=True)
+class GraphFamilies:
+    """Runs families of one experiment through the slot graph."""
+
+    cluster: Cluster
+    settings: AgentSettings
+    workload: Callable[[int], Workload]
+    """Seed to requests, for the baseline."""
+    slots: int
+    """With requests."""
+    approver: Approver | None = None
+    environ: Mapping[str, str] | None = None
+    """Where keys are looked up; None is the process's own."""
+
+    def takes(self, family: str) -> bool:
+        """True where a family has to go through the graph."""
+        return self.settings.takes(family)
+
+    def opening_lines(self, families: Sequence[str]) -> list[str]:
+        """Say first of all which families of agents run without a model."""
+        if self.settings.models is not None:
+            return []
+        return [no_model_note(family) for family in (*families, *self.settings.shadows) if has_agents(family)]
+
+    def run(
+        self, home: Path, draft: Path, family: str, seed: int, workload: Workload, progress: RunProgress
+    ) -> FamilyResult:
+        """Run one family and return what it came to.
+
+        Args:
+            home: folder of the run, where memory and checkpoints outlive a kill.
+            draft: folder for the records and slots of this family.
+            family: code or mix.
+            seed: of requests and decisions.
+            workload: the requests.
+            progress: counts slots.
+
+        Raises:
+            InputError: a model, a tape or the memory cannot be used.
+        """
+        try:
+            return asyncio.run(self._run(home, draft, family, seed, workload, progress))
+        except MemoryAway as error:
+            raise InputError(f"{error} The run can go on with the same command when the memory is back.") from None
+
+    async def _run(
+        self, home: Path, draft: Path, family: str, seed: int, workload: Workload, progress: RunProgress
+    ) -> FamilyResult:
+        settings, cluster = self.settings, self.cluster
+        tally, decisions, notes = Tally(cluster), DecisionTally(), list[str]()
+        async with AsyncExitStack() as stack:
+            memory, run = await stack.enter_async_context(self._memory(home, family, seed))
+            resumed = (home / CHECKPOINTS).exists()
+            saver = await stack.enter_async_context(open_checkpointer(home / CHECKPOINTS))
+            models = await stack.enter_async_context(
+                open_models(settings, os.environ if self.environ is None else self.environ)
+                if any(map(has_agents, (family, *settings.shadows)))
+                else _nobody(settings)
+            )
+            baseline = random_baseline(cluster, self.workload(seed + BASELINE_SEED), seed) if models.agents else None
+            await memory.put_run(
+                run, {"family": family, "seed": seed, "agents": settings.to_json(), "baseline": baseline}
+            )
+            writer = stack.enter_context(PartWriter(draft, cluster, family, seed))
+
+            def book(result: SlotResult) -> None:
+                tally.add(result)
+                writer.add(result)
+                progress.slot()
+
+            booked = BookedTwin(cluster, workload, self.slots, book)
+            testbed: Testbed = booked
+            dry = None
+            if settings.dry_run:
+                testbed = dry = DryRun(testbed, stack.enter_context(written_lines(home / DRY_RUN)))
+            shadowed = None
+            if settings.shadows:
+                shadows = [
+                    Shadow(await self._shadow_deps(stack, code, testbed, memory, run, seed, models, resumed, baseline))
+                    for code in settings.shadows
+                ]
+                write = stack.enter_context(written_lines(home / SHADOW))
+                testbed = shadowed = Shadowed(testbed, shadows, write)
+            tape = await stack.enter_async_context(open_tape(settings, resumed=resumed)) if models.agents else None
+            deps = make_deps(family, testbed, memory, run, seed, models, tape, baseline)
+            deps.on_decisions = decisions.add
+            if shadowed is not None:
+                shadowed.acting = deps
+            trace = await stack.enter_async_context(
+                open_trace(home / TRACE if settings.trace else None, run, os.environ)
+            )
+            total = total_slots(cluster, self.slots)
+            first = await GraphRun(deps, saver, total, replays=True, approver=self.approver, trace=trace).run()
+            for start in range(0, first, PAGE):  # what an earlier process decided
+                decisions.add(await memory.decisions(run, first=start, last=min(start + PAGE, first) - 1))
+            booked.close_books()
+            if has_agents(family) and not models.agents:
+                notes.append(no_model_note(family))
+            if dry is not None:
+                notes.append(dry.note())
+            filled = {role: a.name for role, a in models.agents.items() if roles_of(recipe_of(family))[role] == AGENT}
+            tally.decided_by = decisions.decided_by
+            if dry is None:  # of what is not carried out, nothing can come
+                tally.predictions = deps.foresight.totals
+            return FamilyResult.of(cluster, family, seed, tally).model_copy(
+                update={
+                    "agents": decisions.figures(filled, settings.prices),
+                    "shadows": [_shadow_figures(code, t) for code, t in (shadowed.tallies if shadowed else {}).items()],
+                    "notes": notes,
+                }
+            )
+
+    @asynccontextmanager
+    async def _memory(self, home: Path, family: str, seed: int) -> AsyncIterator[tuple[Memory, str]]:
+        """Open the memory, with the name of the run in it: plain in a file of its own, unique in a shared one."""
+        run = f"{family}-seed{seed}"
+        if self.settings.memory is None:
+            async with open_memory(home / MEMORY) as memory:
+                yield memory, run
+            return
+        token = home / "run-id"
+        if not token.exists():
+            token.write_text(secrets.token_hex(4), encoding="utf-8")
+        async with open_memory(self.settings.memory, journal=home / JOURNAL) as memory:
+            yield memory, f"{self.cluster.name}-{run}-{token.read_text(encoding='utf-8')}"
+
+    async def _shadow_deps(
+        self,
+        stack: AsyncExitStack,
+        code: str,
+        testbed: Testbed,
+        memory: Memory,
+        run: str,
+        seed: int,
+        models: Models,
+        resumed: bool,
+        baseline: dict[str, float] | None,
+    ) -> Deps:
+        tape = None
+        if has_agents(code) and models.agents:
+            tape = await stack.enter_async_context(open_tape(self.settings, f".shadow-{code}", resumed))
+        return make_deps(code, testbed, memory, f"{run}.shadow-{code}", seed, models, tape, baseline)
+
+
+@asynccontextmanager
+async def _nobody(settings: AgentSettings) -> AsyncIterator[Models]:
+    yield Models(settings)
+
+
+def _shadow_figures(code: str, tally: ShadowTally) -> ShadowFigures:
+    return ShadowFigures(
+        family=code,
+        slots=tally.slots,
+        routes_differ=tally.routes_differ / max(tally.routes, 1),
+        deployments_differ=tally.deployments_differ / max(tally.deployments, 1),
+        predicted_regret=float(np.mean(tally.regrets)) if tally.regrets else None,
+    )
+
+
+def random_baseline(cluster: Cluster, workload: Workload, seed: int) -> dict[str, float]:
+    """Figures of one epoch of random macro-policies, routes and deployments in the twin (P1 section IV-A).
+
+    Returns:
+        `mean_latency_s` (left out where nothing succeeded), `fairness` (F_norm) and `objective` (J), over the
+        requests that ended in the epoch.
+    """
+    twin, parts = Twin(cluster), list[Records]()
+    planner, scheduler, deployer = RandomPlanner(cluster), RandomScheduler(cluster), RandomDeployer(cluster)
+    policy = planner.plan(twin.observe(), (), generator(seed, PLANNER))
+    covered = cluster.epoch_slots if workload.slots is None else min(workload.slots, cluster.epoch_slots)
+    for slot in range(covered):
+        snapshot = twin.observe()
+        twin.route(scheduler.schedule(snapshot, policy, generator(seed, SCHEDULER, slot)))
+        for n in range(cluster.n_nodes):
+            deployment = deployer.deploy(snapshot, n, policy, generator(seed, DEPLOYER, slot, n))
+            if deployment is not None:
+                twin.deploy(deployment)
+        parts.append(twin.advance(workload.arrivals(slot)))
+    records = Records.concatenate(parts)
+    found = summarise(records, cluster.n_lms, cluster.deadline_s, cluster.latency_weight)
+    figures = {"fairness": found.fairness, "objective": found.objective}
+    if np.isfinite(found.global_mean_latency_s):
+        figures["mean_latency_s"] = found.global_mean_latency_s
+    return figures

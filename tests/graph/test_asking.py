@@ -1,0 +1,471 @@
+"""Asking a model: whatever it does, an attempt comes back, in time, and says why."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from langchain_core.caches import InMemoryCache
+from langchain_core.callbacks import AsyncCallbackHandler
+from langchain_core.exceptions import ContextOverflowError, ModelInvalidRequestError
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langchain_core.runnables import RunnableLambda
+from langchain_core.tools import BaseTool, tool
+
+from domain.errors import InputError
+from domain.ledger import Attempt, Reason, Role
+from graph.models.agent import Agent, AnswerFormat, Endpoint
+from graph.models.asking import Asking
+from graph.models.breaker import CircuitBreaker
+from graph.models.budget import Budget, Limits, Price
+from tests.scripted import (
+    RateLimited,
+    Reply,
+    ScriptedChatModel,
+    answers,
+    counted,
+    hangs,
+    in_turn,
+    is_dead,
+    rate_limits,
+    refuses,
+    takes,
+    truncates,
+)
+
+pytestmark = pytest.mark.looptime
+
+MESSAGES = [{"role": "system", "content": "Answer in JSON."}, {"role": "user", "content": "What now?"}]
+SCHEMA: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def agent(reply: Reply, **changes: Any) -> Agent:
+    given = {"role": Role.SCHEDULER, "model": ScriptedChatModel(reply=reply), "name": "scripted", "timeout_s": 20.0}
+    endpoint = Endpoint("http://model.test/v1", CircuitBreaker(failures=2, pause_s=60.0, clock=now))
+    return Agent(**{"endpoint": endpoint, **given, **changes})
+
+
+def calls(asked: Agent) -> list[tuple[list[BaseMessage], dict[str, Any]]]:
+    assert isinstance(asked.model, ScriptedChatModel)
+    return asked.model.calls
+
+
+async def ask(asked: Agent, slot: int = 0, **parts: Any) -> Attempt:
+    return await Asking(asked, clock=now, **parts).for_decision(slot)(MESSAGES, SCHEMA, 0)
+
+
+def reason(attempt: Attempt) -> Reason:
+    assert attempt.answer is None
+    assert attempt.error is not None
+    return Reason(attempt.error.partition(": ")[0])
+
+
+async def test_an_answer_comes_back_with_what_was_sent_and_what_it_cost() -> None:
+    asked = agent(in_turn(takes(1.5, '{"a": 1}'), answers(counted('{"a": 2}', 120, 8))))
+    attempt = await ask(asked)
+    assert attempt == Attempt(messages=tuple(MESSAGES), answer='{"a": 1}', seconds=1.5)
+    assert (attempt.prompt_tokens, attempt.completion_tokens) == (0, 0), "uncounted tokens are not made up"
+    counts = await ask(asked)
+    assert (counts.prompt_tokens, counts.completion_tokens) == (120, 8)
+    sent, options = calls(asked)[0]
+    assert [(message.type, message.content) for message in sent] == [
+        ("system", "Answer in JSON."),
+        ("human", "What now?"),
+    ]
+    form = options["response_format"]
+    assert form == {"type": "json_schema", "json_schema": {"name": "scheduler", "strict": True, "schema": SCHEMA}}
+
+
+async def test_a_model_that_hangs_is_given_up_on_time() -> None:
+    attempt = await ask(agent(hangs(), timeout_s=8.0))
+    assert attempt.error == "timeout: no answer from scripted in the 8 s that it had"
+    assert attempt.seconds == now() == 8.0
+
+
+async def test_a_question_that_is_cancelled_from_outside_stays_cancelled() -> None:
+    asked = agent(hangs())
+    task = asyncio.create_task(ask(asked))
+    await asyncio.sleep(1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert asked.endpoint.breaker.admit(), "a question taken back says nothing about the server"
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected", "words"),
+    [
+        (refuses("I will not."), Reason.REFUSAL, "I will not."),
+        (truncates('{"a": '), Reason.TRUNCATED, "cut off after 6 characters"),
+        (lambda *_: ContextOverflowError("too long"), Reason.REJECTED_BY_SERVER, "too long"),
+        (lambda *_: ModelInvalidRequestError("bad"), Reason.REJECTED_BY_SERVER, "bad"),
+        (lambda *_: TimeoutError("of its own"), Reason.TIMEOUT, "of its own"),
+        (lambda *_: ConnectionResetError("reset"), Reason.CONNECTION, "reset"),
+        (lambda *_: KeyError("choices"), Reason.INTERNAL, "KeyError: 'choices'"),
+    ],
+)
+async def test_trouble_becomes_a_reason_of_the_ledger(reply: Reply, expected: Reason, words: str) -> None:
+    attempt = await ask(agent(reply))
+    assert reason(attempt) == expected
+    assert words in str(attempt.error)
+
+
+async def test_an_error_of_a_server_that_talks_much_is_cut() -> None:
+    attempt = await ask(agent(lambda *_: ModelInvalidRequestError("spam \n" * 1000)))
+    assert len(str(attempt.error)) < 350
+    assert "\n" not in str(attempt.error)
+
+
+async def test_a_rate_limit_is_waited_for_as_long_as_the_server_asks() -> None:
+    asked = agent(in_turn(rate_limits(7.0), answers('{"a": 1}')))
+    attempt = await ask(asked)
+    assert (attempt.answer, attempt.seconds) == ('{"a": 1}', 7.0)
+
+
+async def test_a_date_to_wait_for_is_read_against_the_servers_own_clock() -> None:
+    headers = {"date": "Sat, 21 Nov 2026 10:00:00 GMT", "retry-after": "Sat, 21 Nov 2026 10:00:05 GMT"}
+    asked = agent(in_turn(lambda *_: RateLimited(headers), answers("{}")))
+    assert (await ask(asked)).seconds == 5.0
+
+
+async def test_a_wait_that_the_question_has_no_time_for_ends_it_at_once() -> None:
+    asked = agent(in_turn(rate_limits(60.0), answers('{"a": 1}')))
+    attempt = await ask(asked)
+    assert reason(attempt) == Reason.RATE_LIMIT
+    assert (attempt.seconds, len(calls(asked))) == (0.0, 1)
+
+
+async def test_a_connection_that_comes_back_is_no_failure() -> None:
+    asked = agent(in_turn(is_dead(), is_dead(), answers('{"a": 1}')))
+    attempt = await ask(asked)
+    assert attempt.answer == '{"a": 1}'
+    assert 0.75 <= attempt.seconds < 1.5, "half of 0.5 + 1 s at least, all of it at most"
+
+
+async def test_retries_end_with_the_last_try_or_the_time() -> None:
+    patient = agent(is_dead())
+    assert reason(await ask(patient)) == Reason.CONNECTION
+    assert len(calls(patient)) == 4
+    hurried = agent(is_dead(), timeout_s=1.0)
+    before = now()
+    assert reason(await ask(hurried)) == Reason.CONNECTION
+    assert now() - before < 1.0
+    assert 1 <= len(calls(hurried)) < 4
+
+
+async def test_nothing_but_rate_limits_and_connections_is_retried() -> None:
+    for reply in (refuses(), truncates("{"), lambda *_: ContextOverflowError("x"), lambda *_: KeyError("x")):
+        asked = agent(reply)
+        await ask(asked)
+        assert len(calls(asked)) == 1
+
+
+async def test_agents_side_by_side_do_not_retry_in_step() -> None:
+    asking = Asking(agent(in_turn(*[rate_limits()] * 8, answers("{}"))), clock=now)
+    attempts = await asyncio.gather(*(asking.for_decision(0, f"edge-{n}")(MESSAGES, SCHEMA, 0) for n in range(8)))
+    assert len({attempt.seconds for attempt in attempts}) == 8
+
+
+def only(*kinds: str) -> Reply:
+    """A server that knows these response formats."""
+
+    def reply(_: list[BaseMessage], options: dict[str, Any]) -> str | Exception:
+        kind = options.get("response_format", {"type": "text"})["type"]
+        return '{"a": 1}' if kind in kinds else ModelInvalidRequestError(f"unknown response_format {kind}")
+
+    return reply
+
+
+@pytest.mark.parametrize(
+    ("kinds", "learned", "first"),
+    [
+        (("json_schema", "json_object", "text"), AnswerFormat.JSON_SCHEMA, 1),
+        (("json_object", "text"), AnswerFormat.JSON_OBJECT, 2),
+        (("text",), AnswerFormat.TEXT, 3),
+    ],
+)
+async def test_a_server_that_rejects_a_form_is_asked_in_a_looser_one_from_then_on(
+    kinds: tuple[str, ...], learned: AnswerFormat, first: int
+) -> None:
+    asked = agent(only(*kinds))
+    assert (await ask(asked)).answer == '{"a": 1}'
+    assert (asked.endpoint.answer_format, len(calls(asked))) == (learned, first)
+    neighbour = agent(only(*kinds), endpoint=asked.endpoint)
+    assert (await ask(neighbour)).answer == '{"a": 1}'
+    assert len(calls(neighbour)) == 1
+
+
+async def test_a_request_that_is_rejected_in_every_form_teaches_nothing() -> None:
+    asked = agent(only())
+    assert reason(await ask(asked)) == Reason.REJECTED_BY_SERVER
+    assert asked.endpoint.answer_format == AnswerFormat.JSON_SCHEMA
+
+
+async def test_a_server_that_keeps_failing_is_left_alone_and_tried_again_later() -> None:
+    asked = agent(in_turn(hangs(), hangs(), answers('{"a": 1}')), timeout_s=5.0)
+    assert [reason(await ask(asked)) for _ in range(2)] == [Reason.TIMEOUT] * 2
+    refused = await ask(asked)
+    assert refused.error == "breaker_open: http://model.test/v1 kept failing and is left alone for 60 s more"
+    assert (refused.seconds, len(calls(asked))) == (0.0, 2)
+    await asyncio.sleep(60)
+    assert (await ask(asked)).answer == '{"a": 1}'
+    assert (await ask(asked)).answer == '{"a": 1}'
+
+
+async def test_agents_of_one_endpoint_share_its_breaker() -> None:
+    planner = agent(hangs(), role=Role.PLANNER)
+    deployer = agent(answers("{}"), role=Role.DEPLOYER, endpoint=planner.endpoint)
+    for _ in range(2):
+        await ask(planner)
+    assert reason(await ask(deployer)) == Reason.BREAKER_OPEN
+
+
+async def test_answers_that_are_no_use_do_not_open_the_breaker() -> None:
+    asked = agent(in_turn(refuses(), truncates("{"), lambda *_: ContextOverflowError("x"), answers("garbage")))
+    for _ in range(4):
+        await ask(asked)
+    assert not asked.endpoint.breaker.is_open
+
+
+async def test_a_slot_whose_tokens_are_spent_makes_no_call() -> None:
+    asked = agent(answers(counted("{}", 90, 10)), max_completion_tokens=100)
+    budget = Budget(Limits(tokens=250), clock=now)
+    for _ in range(2):
+        assert (await ask(asked, budget=budget)).error is None
+    attempt = await ask(asked, budget=budget)
+    assert reason(attempt) == Reason.BUDGET
+    assert "of the slot's 250 are left" in str(attempt.error)
+    assert len(calls(asked)) == 2
+    assert (await ask(asked, slot=1, budget=budget)).answer == "{}", "the next slot has its own"
+    assert not asked.endpoint.breaker.is_open
+
+
+async def test_tokens_that_a_server_does_not_count_still_use_up_the_budget() -> None:
+    asked = agent(answers("x" * 400), max_completion_tokens=100)
+    budget = Budget(Limits(tokens=180), clock=now)
+    assert (await ask(asked, budget=budget)).completion_tokens == 0
+    assert reason(await ask(asked, budget=budget)) == Reason.BUDGET
+
+
+async def test_calls_that_never_reached_the_model_are_not_charged() -> None:
+    budget = Budget(Limits(tokens=200), clock=now)
+    await ask(agent(rate_limits(60.0), max_completion_tokens=100), budget=budget)
+    assert budget.account(0).tokens == 0
+    await ask(agent(hangs(), max_completion_tokens=100), budget=budget)
+    assert budget.account(0).tokens > 100, "what a model did before it was given up is not known"
+
+
+async def test_the_seconds_of_a_slot_end_every_question_of_it() -> None:
+    budget = Budget(Limits(seconds=25.0), clock=now)
+    assert (await ask(agent(takes(18.0, "{}")), budget=budget)).answer == "{}"
+    attempt = await ask(agent(hangs()), budget=budget)
+    assert attempt.error == "budget: no answer from scripted in the 7 s that it had"
+    late = agent(answers("{}"))
+    assert (await ask(late, budget=budget)).error == "budget: the seconds of the slot are spent"
+    assert calls(late) == []
+    assert now() == 25.0
+
+
+def test_a_budget_in_money_wants_a_price() -> None:
+    budget = Budget(Limits(cost_usd=1.0))
+    with pytest.raises(InputError, match="needs the price of scripted"):
+        Asking(agent(answers("{}")), budget=budget)
+    Asking(agent(answers("{}"), price=Price(1.0, 1.0)), budget=budget)
+
+
+class Listener(AsyncCallbackHandler):
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    async def on_chat_model_start(self, *_: Any, **__: Any) -> None:
+        self.heard.append("start")
+
+    async def on_llm_end(self, *_: Any, **__: Any) -> None:
+        self.heard.append("end")
+
+
+async def test_a_callback_of_the_surrounding_run_hears_every_call() -> None:
+    listener, asked = Listener(), agent(answers(counted('{"a": 1}', 5, 2)))
+
+    async def inside(_: str) -> Attempt:
+        return await ask(asked)
+
+    attempt = await RunnableLambda(inside).ainvoke("", config={"callbacks": [listener]})
+    assert listener.heard == ["start", "end"]
+    assert (attempt.answer, attempt.prompt_tokens) == ('{"a": 1}', 5)
+    assert (await ask(asked)) == attempt, "the way beneath the callbacks gives the same"
+
+
+async def test_each_surrounding_run_is_looked_at_for_callbacks_of_its_own() -> None:
+    asked, listeners = agent(answers("{}")), (Listener(), Listener())
+    asker = Asking(asked, clock=now).for_decision(0)
+
+    async def inside(_: str) -> None:
+        await asyncio.gather(*(asker(MESSAGES, SCHEMA, 0) for _ in range(3)))
+
+    node = RunnableLambda(inside)
+    for heard in (listeners[:1], (), listeners[1:], ()):
+        await node.ainvoke("", config={"callbacks": [*heard]})
+    assert [len(listener.heard) for listener in listeners] == [6, 6]
+    asked.model.callbacks = [listeners[0]]
+    await node.ainvoke("")
+    assert len(listeners[0].heard) == 12, "callbacks of the model itself"
+    await asker(MESSAGES, SCHEMA, 0)
+    assert len(listeners[0].heard) == 14, "and without any run around"
+
+
+async def test_a_cache_of_the_model_is_used() -> None:
+    asked = agent(answers("{}"))
+    asked.model.cache = InMemoryCache()
+    for _ in range(2):
+        assert (await ask(asked)).answer == "{}"
+    assert len(calls(asked)) == 1
+
+
+async def test_a_secret_that_the_server_throws_back_is_struck_out() -> None:
+    key = "sk-very-secret"
+    for reply in (answers(f'{{"a": "{key}"}}'), lambda *_: ModelInvalidRequestError(f"bad key {key}")):
+        asked = agent(reply, secrets=(key,))
+        attempt = await ask(asked)
+        assert key not in repr(attempt)
+        assert "***" in repr(attempt)
+        assert key not in repr(asked)
+
+
+@tool
+async def read_snapshot(node: str) -> str:
+    """Read the last snapshot of a node."""
+    if node == "edge-9":
+        raise ValueError("no node edge-9")
+    return json.dumps({"node": node, "backlog": 12})
+
+
+def wants(name: str, number: int = 1, **arguments: Any) -> AIMessage:
+    call = {"name": name, "args": arguments, "id": f"call-{number}", "type": "tool_call"}
+    return AIMessage("", tool_calls=[call])
+
+
+async def consult(reply: Reply, tools: list[BaseTool] | None = None) -> tuple[Agent, Attempt]:
+    asked = agent(reply)
+    return asked, await ask(asked, tools=tools or [read_snapshot])
+
+
+async def test_a_model_may_look_before_it_answers_and_every_look_is_in_the_attempt() -> None:
+    asked, attempt = await consult(answers(wants("read_snapshot", node="edge-1"), "Let me think.", '{"a": 12}'))
+    assert attempt.answer == '{"a": 12}'
+    assert [message["role"] for message in attempt.messages] == [
+        *("system", "user", "assistant", "tool", "assistant", "user")
+    ]
+    look = attempt.messages[2:4]
+    assert json.loads(look[0]["tool_calls"])[0]["args"] == {"node": "edge-1"}
+    assert json.loads(look[1]["content"]) == {"node": "edge-1", "backlog": 12}
+    offered = [options for _, options in calls(asked)]
+    assert offered[0]["tools"][0]["function"]["name"] == "read_snapshot"
+    assert "response_format" not in offered[0]
+    assert offered[-1]["response_format"]["json_schema"]["schema"] == SCHEMA
+    assert "tools" not in offered[-1]
+    shown = calls(asked)[1][0][-1]
+    assert isinstance(shown, ToolMessage)
+    assert shown.tool_call_id == "call-1"
+
+
+async def test_an_answer_in_the_right_form_right_away_needs_no_second_call() -> None:
+    asked, attempt = await consult(answers('{"a": 1}'))
+    assert attempt.answer == '{"a": 1}'
+    assert (len(calls(asked)), attempt.messages) == (1, tuple(MESSAGES))
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (wants("read_snapshot", node="edge-9"), "error: ValueError: no node edge-9"),
+        (wants("read_snapshot", nodule=1), "error: ValidationError"),
+        (wants("delete_pod"), "error: there is no tool 'delete_pod'; there are read_snapshot"),
+        (
+            AIMessage(
+                "",
+                invalid_tool_calls=[
+                    {"name": "read_snapshot", "args": "{", "id": "c", "error": "x", "type": "invalid_tool_call"}
+                ],
+            ),
+            "error: the arguments of read_snapshot are no JSON object",
+        ),
+    ],
+)
+async def test_what_goes_wrong_in_a_tool_goes_back_to_the_model(call: AIMessage, words: str) -> None:
+    _, attempt = await consult(answers(call, '{"a": 1}'))
+    assert attempt.answer == '{"a": 1}'
+    assert attempt.messages[3]["content"].startswith(words)
+
+
+async def test_a_model_that_never_stops_looking_must_answer_in_the_end() -> None:
+    def reply(_: list[BaseMessage], options: dict[str, Any]) -> AIMessage | str:
+        return wants("read_snapshot", node="edge-1") if "tools" in options else '{"a": 1}'
+
+    asked, attempt = await consult(reply)
+    assert attempt.answer == '{"a": 1}'
+    assert len(calls(asked)) == 5
+    assert sum(message["role"] == "tool" for message in attempt.messages) == 4
+
+
+async def test_a_round_with_too_many_looks_is_cut() -> None:
+    many = AIMessage("", tool_calls=[wants("read_snapshot", n, node="edge-1").tool_calls[0] for n in range(50)])
+    _, attempt = await consult(answers(many, '{"a": 1}'))
+    said = [message["content"] for message in attempt.messages if message["role"] == "tool"]
+    assert len(said) == 50, "every call gets a reply, or servers reject the conversation"
+    assert sum(text.startswith("error: one round may hold 8 calls") for text in said) == 42
+
+
+async def test_a_tool_that_says_too_much_is_cut() -> None:
+    @tool
+    async def flood() -> str:
+        """Say a lot."""
+        return "x" * 100_000
+
+    _, attempt = await consult(answers(wants("flood"), '{"a": 1}'), [flood])
+    assert len(attempt.messages[3]["content"]) < 20_100
+    assert attempt.messages[3]["content"].endswith("… (80000 more characters)")
+
+
+async def test_tokens_of_all_rounds_add_up_and_a_failure_keeps_what_was_said() -> None:
+    first = wants("read_snapshot", node="edge-1")
+    first.usage_metadata = {"input_tokens": 100, "output_tokens": 9, "total_tokens": 109}
+    _, attempt = await consult(in_turn(answers(first), refuses()))
+    assert reason(attempt) == Reason.REFUSAL
+    assert (attempt.prompt_tokens, attempt.completion_tokens) == (100, 9)
+    assert [message["role"] for message in attempt.messages] == ["system", "user", "assistant", "tool"]
+
+
+async def test_a_tool_that_hangs_costs_no_more_than_the_time_of_the_question() -> None:
+    @tool
+    async def stare() -> str:
+        """Stare."""
+        await asyncio.sleep(1e9)
+        return ""
+
+    _, attempt = await consult(answers(wants("stare"), '{"a": 1}'), [stare])
+    assert reason(attempt) == Reason.TIMEOUT
+    assert attempt.seconds == 20.0
+
+
+async def test_a_repair_is_asked_without_tools() -> None:
+    asked = agent(answers('{"a": 1}'))
+    asking: Callable[..., Any] = Asking(asked, tools=[read_snapshot], clock=now).for_decision(0)
+    _, looked = await consult(answers(wants("read_snapshot", node="edge-1"), '{"a": 2}'))
+    said = [*looked.messages, {"role": "assistant", "content": '{"a": 2}'}, {"role": "user", "content": "No."}]
+    assert (await asking(said, SCHEMA, 1)).answer == '{"a": 1}'
+    sent, options = calls(asked)[0]
+    assert "tools" not in options
+    assert [message.type for message in sent] == ["system", "human", "ai", "tool", "ai", "human"]
+
+
+async def test_a_role_that_does_not_exist_is_an_attempt_that_failed() -> None:
+    attempt = await Asking(agent(answers("{}")), clock=now).for_decision(0)(
+        [{"role": "wizard", "content": "x"}], SCHEMA, 0
+    )
+    assert reason(attempt) == Reason.INTERNAL

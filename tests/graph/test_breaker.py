@@ -1,0 +1,147 @@
+"""The circuit breaker and the budget: who is refused, and when that ends."""
+
+from collections.abc import Callable
+
+import pytest
+
+from domain.errors import InputError
+from graph.models.breaker import CircuitBreaker
+from graph.models.budget import Budget, BudgetExhaustedError, Limits, Price, read_prices
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def breaker(clock: Callable[[], float]) -> CircuitBreaker:
+    return CircuitBreaker(failures=3, pause_s=60.0, clock=clock)
+
+
+def opened(clock: Callable[[], float]) -> CircuitBreaker:
+    it = breaker(clock)
+    for _ in range(3):
+        assert it.admit()
+        it.fail()
+    return it
+
+
+def test_a_breaker_opens_after_failures_in_a_row_only(clock: Clock) -> None:
+    it = breaker(clock)
+    for fate in (it.fail, it.fail, it.succeed, it.fail, it.fail):
+        assert it.admit()
+        fate()
+    assert not it.is_open
+    it.fail()
+    assert it.is_open
+    assert not it.admit()
+    assert it.seconds_left == 60.0
+
+
+def test_after_the_pause_one_question_goes_through_and_its_success_closes_the_breaker(clock: Clock) -> None:
+    it = opened(clock)
+    clock.now += 59.9
+    assert not it.admit()
+    clock.now += 0.1
+    assert it.admit()
+    assert not it.admit(), "a second question must wait for the fate of the first"
+    it.succeed()
+    assert it.admit()
+    assert it.admit()
+
+
+def test_a_failure_after_the_pause_opens_the_breaker_for_another_pause(clock: Clock) -> None:
+    it = opened(clock)
+    clock.now += 60
+    assert it.admit()
+    it.fail()
+    clock.now += 59.9
+    assert not it.admit()
+    clock.now += 0.1
+    assert it.admit()
+
+
+def test_a_question_taken_back_after_the_pause_leaves_the_place_to_another(clock: Clock) -> None:
+    it = opened(clock)
+    clock.now += 60
+    assert it.admit()
+    it.withdraw()
+    assert it.admit()
+
+
+def test_late_failures_of_questions_asked_side_by_side_do_not_lengthen_the_pause(clock: Clock) -> None:
+    it = opened(clock)
+    clock.now += 30
+    it.fail()
+    assert it.seconds_left == 30.0
+
+
+def test_a_breaker_that_could_never_open_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 1 failure"):
+        CircuitBreaker(failures=0)
+
+
+def test_questions_side_by_side_cannot_overdraw_the_tokens_of_a_slot(clock: Clock) -> None:
+    account = Budget(Limits(tokens=1000), clock).account(7)
+    first = account.reserve(400, 300, None)  # 100 + 300 tokens
+    account.reserve(400, 300, None)
+    with pytest.raises(BudgetExhaustedError, match="could take 400 tokens and 200 of the slot's 1000 are left"):
+        account.reserve(400, 300, None)
+    account.settle(first, 90, 10, None)
+    account.reserve(400, 300, None)
+    assert account.tokens == 100 + 400 + 400
+
+
+def test_a_question_that_the_server_did_not_take_costs_nothing(clock: Clock) -> None:
+    account = Budget(Limits(tokens=400, cost_usd=1.0), clock).account(0)
+    price = Price(1.0, 1.0)
+    account.give_back(account.reserve(400, 300, price))
+    assert (account.tokens, account.cost_usd) == (0, 0.0)
+
+
+def test_money_is_counted_by_the_users_prices(clock: Clock) -> None:
+    account = Budget(Limits(cost_usd=0.01), clock).account(0)
+    price = Price(prompt_usd=2.5, completion_usd=10.0)
+    held = account.reserve(4000, 700, price)
+    assert account.cost_usd == pytest.approx(0.0095)
+    with pytest.raises(BudgetExhaustedError, match=r"could cost 0\.0095 USD and 0\.0005 of the slot's 0\.01 are left"):
+        account.reserve(4000, 700, price)
+    account.settle(held, 1000, 50, price)
+    assert account.cost_usd == pytest.approx(0.003)
+
+
+def test_the_next_slot_has_a_new_account_and_the_same_slot_the_same(clock: Clock) -> None:
+    budget = Budget(Limits(tokens=400, seconds=10.0), clock)
+    account = budget.account(0)
+    account.reserve(400, 300, None)
+    clock.now += 4
+    assert budget.account(0) is account
+    assert account.seconds_left == 6.0
+    clock.now += 26
+    assert account.seconds_left == 0.0
+    assert (budget.account(1).tokens, budget.account(1).seconds_left) == (0, 10.0)
+
+
+@pytest.mark.parametrize("field", ["tokens", "cost_usd", "seconds"])
+def test_a_budget_of_nothing_is_refused(field: str) -> None:
+    with pytest.raises(InputError, match=f"{field} a slot is none"):
+        Limits(**{field: 0})
+
+
+def test_prices_come_from_the_user_and_a_bad_one_names_file_and_model() -> None:
+    good = {"prompt_usd": 1.25, "completion_usd": 10}
+    assert read_prices({"gpt-5": good}, "prices.yaml") == {"gpt-5": Price(1.25, 10.0)}
+    bad: list[object] = [{"prompt_usd": 1}, {**good, "prompt_usd": -1}, {**good, "prompt_usd": "x"}, 3, None]
+    for entry in [*bad, {**good, "completion_usd": float("nan")}]:
+        with pytest.raises(InputError, match=r"prices\.yaml: the price of gpt-5 needs prompt_usd and completion_usd"):
+            read_prices({"gpt-5": entry}, "prices.yaml")
