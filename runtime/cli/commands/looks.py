@@ -14,6 +14,7 @@ from rich.table import Table
 from domain.cluster import Cluster, Node
 from domain.errors import InputError
 from domain.large_model import LargeModel
+from domain.warnings import warnings_of
 from runtime.agents.families import all_families
 from runtime.report.tables import output_console, report
 from runtime.results.summary import load_summary
@@ -76,6 +77,8 @@ def show_testbed(name: str, generated: int | None, seed: int, out: Path | None, 
     off_diagonal = cluster.latency_s[cluster.latency_s > 0]
     if off_diagonal.size:
         console.print(f"One way between nodes: {1e3 * off_diagonal.min():.3g} to {1e3 * off_diagonal.max():.3g} ms\n")
+    for sentence in warnings_of(cluster):
+        console.print(f"Warning: {sentence}\n", soft_wrap=True, markup=False)
     if with_sources or generated is None:
         _show_sources(console, sources(out if generated is not None and out is not None else name), with_sources)
     if out is not None:

@@ -1,0 +1,57 @@
+"""What a testbed may hold and a person hardly means: sentences to show beside whatever is computed from it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domain.cluster import Cluster
+
+
+def warnings_of(cluster: Cluster) -> list[str]:
+    """Return one sentence for each thing of the cluster that makes its figures mean less than they seem to."""
+    return _deadline(cluster)
+
+
+def most_prompts(cluster: Cluster) -> NDArray[np.int64]:
+    """Return [I] the prompts that a request of each LM can have at most and still be served before its deadline.
+
+    On the node that is fastest for the LM, alone, without queue or transfer; 0 where not even one prompt can be, or
+    where the LM runs nowhere.
+    """
+    return np.array([_prompts_in_time(cluster, i) for i in range(cluster.n_lms)], dtype=np.int64)
+
+
+def _prompts_in_time(cluster: Cluster, i: int) -> int:
+    seconds = _fastest(cluster, i)[0]
+    return 0 if math.isinf(seconds) else int(min(cluster.deadline_s / seconds * (1.0 + 1e-12), 2.0**53))
+
+
+def _fastest(cluster: Cluster, i: int) -> tuple[float, int]:
+    """Least seconds per prompt of LM i in any mode on any node, and that node."""
+    known: dict[tuple[object, ...], float] = {}
+    best, fastest = math.inf, 0
+    for n, node in enumerate(cluster.nodes):
+        hardware = (node.cpu_model, node.cpu_cores, node.ram_gb, node.gpu_model, node.gpus, node.vram_gb)
+        if hardware not in known:
+            on_cpu = cluster.cpu_seconds(n, i, node.cpu_cores) if cluster.runs_on_cpu(n, i) else math.inf
+            on_gpu = cluster.gpu_seconds(n, i) if cluster.runs_on_gpu(n, i) else math.inf
+            known[hardware] = min(on_cpu, on_gpu)
+        if known[hardware] < best:
+            best, fastest = known[hardware], n
+    return best, fastest
+
+
+def _deadline(cluster: Cluster) -> list[str]:
+    found = []
+    for i, lm in enumerate(cluster.lms):
+        seconds, n = _fastest(cluster, i)
+        if math.isfinite(seconds) and not _prompts_in_time(cluster, i):
+            found.append(
+                f"No node can serve {lm.name} within the deadline of {cluster.deadline_s:g} s: the fastest, "
+                f"{cluster.nodes[n].name}, takes {seconds:g} s for one prompt. No request of {lm.name} can succeed; "
+                f"raise deadline_s, or give {lm.name} faster hardware."
+            )
+    return found

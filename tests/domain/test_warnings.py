@@ -1,0 +1,41 @@
+"""What a testbed may hold and nobody means is said in a sentence."""
+
+import dataclasses
+
+import pytest
+
+from domain.warnings import most_prompts, warnings_of
+from tests.clusters import CHAT, tiny
+
+
+def test_a_deadline_that_the_fastest_node_cannot_meet_is_said_of_each_lm_with_what_would_help() -> None:
+    assert warnings_of(tiny(deadline_s=1.0)) == [
+        "No node can serve draw within the deadline of 1 s: the fastest, south, takes 5 s for one prompt. "
+        "No request of draw can succeed; raise deadline_s, or give draw faster hardware."
+    ]
+    assert [sentence[:32] for sentence in warnings_of(tiny(deadline_s=0.5))] == [
+        "No node can serve chat within th",
+        "No node can serve draw within th",
+    ]
+
+
+def test_a_deadline_that_one_prompt_meets_exactly_is_no_matter_for_a_warning() -> None:
+    assert warnings_of(tiny(deadline_s=5.0)) == []
+
+
+def test_a_node_that_is_too_slow_is_no_matter_where_another_is_fast_enough() -> None:
+    slow = dataclasses.replace(CHAT, gpu_profiles={"G": dataclasses.replace(CHAT.gpu_profiles["G"], fixed_s=99.0)})
+    assert warnings_of(tiny(lms=(slow,), deadline_s=3.0)) == []
+
+
+@pytest.mark.parametrize(("deadline_s", "expected"), [(900.0, [1500, 180]), (5.0, [8, 1]), (4.9, [8, 0])])
+def test_the_prompts_that_a_request_can_have_follow_from_the_fastest_node(
+    deadline_s: float, expected: list[int]
+) -> None:
+    assert most_prompts(tiny(deadline_s=deadline_s)).tolist() == expected
+
+
+def test_an_lm_that_runs_nowhere_can_have_no_prompts_and_needs_no_word_about_its_speed() -> None:
+    nowhere = dataclasses.replace(CHAT, ram_gb=99.0)
+    assert most_prompts(tiny(lms=(nowhere,))).tolist() == [0]
+    assert warnings_of(tiny(lms=(nowhere,))) == []
