@@ -23,6 +23,7 @@ from policies.roles import DEPLOYER, PLANNER, SCHEDULER, generator, watch
 from runtime.results.slots import Decider, SlotResult
 from twin.twin import Twin
 
+
 class LostRequests(RuntimeError):
     """The twin broke conservation: what arrived is not what ended. A bug, never the user's doing."""
 
