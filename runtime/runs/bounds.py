@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from domain.cluster import Cluster
 from domain.workload import Arrivals
-from runtime.runs.aside import Aside
 from runtime.results.summary import BoundFigures
+from runtime.runs.aside import Aside
 
 ASIDE_SLOTS = 1000
 """Slots of all families from which on a second process pays: starting one takes two seconds, its share of a slot one

@@ -10,15 +10,15 @@ from typing import Protocol
 from domain.cluster import Cluster
 from domain.workload import Arrivals, Workload
 from policies.families import make
-from runtime.runs.bounds import bounding
-from runtime.results.columns import RECORDS, SLOTS, PartWriter, merge
 from runtime.report.figures import draw
+from runtime.results.columns import RECORDS, SLOTS, PartWriter, merge
+from runtime.results.run_folder import RunFolder
+from runtime.results.summary import SUMMARY, BoundFigures, FamilyResult, Summary
+from runtime.results.tally import Tally
+from runtime.runs.bounds import bounding
 from runtime.runs.loop import run_slots, total_slots
 from runtime.runs.progress import RunProgress
-from runtime.results.summary import SUMMARY, BoundFigures, FamilyResult, Summary
-from runtime.results.run_folder import RunFolder
 from runtime.runs.settings import Settings
-from runtime.results.tally import Tally
 from twin.twin import Twin
 
 RESULT = "result.json"

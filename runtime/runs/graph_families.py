@@ -31,21 +31,21 @@ from memory.opening import open_memory
 from memory.store import Memory
 from policies.random import RandomDeployer, RandomPlanner, RandomScheduler
 from policies.roles import DEPLOYER, PLANNER, SCHEDULER, generator
-from runtime.agents.settings import AgentSettings, no_model_note
-from runtime.agents.filling import Models, make_deps, open_models, open_tape
-from runtime.runs.books import BookedTwin
-from runtime.results.columns import PartWriter
-from runtime.runs.dry_run import DRY_RUN, DryRun
 from runtime.agents.families import AGENT, has_agents, recipe_of, roles_of
-from runtime.runs.graph_run import Approver, GraphRun
+from runtime.agents.filling import Models, make_deps, open_models, open_tape
+from runtime.agents.settings import AgentSettings, no_model_note
+from runtime.results.columns import PartWriter
 from runtime.results.lines import written_lines
+from runtime.results.role_figures import DecisionTally
 from runtime.results.slots import SlotResult
+from runtime.results.summary import FamilyResult, ShadowFigures
+from runtime.results.tally import Tally
+from runtime.runs.books import BookedTwin
+from runtime.runs.dry_run import DRY_RUN, DryRun
+from runtime.runs.graph_run import Approver, GraphRun
 from runtime.runs.loop import total_slots
 from runtime.runs.progress import RunProgress
-from runtime.results.summary import FamilyResult, ShadowFigures
-from runtime.results.role_figures import DecisionTally
 from runtime.runs.shadow import Shadow, Shadowed, ShadowTally
-from runtime.results.tally import Tally
 from twin.twin import Twin
 
 MEMORY, CHECKPOINTS, JOURNAL = "memory.sqlite", "checkpoints.sqlite", "memory.journal"

@@ -20,10 +20,10 @@ from domain.decisions import RoutingPlan
 from domain.ledger import Decision, Role
 from domain.objective import summarise
 from domain.testbed import Testbed
+from graph.slot.build import SlotGraph, build_graph
 from graph.slot.checkpoints import DURABILITY, thread_of
 from graph.slot.deps import Deps
 from graph.slot.kinds import deployment_of
-from graph.slot.build import SlotGraph, build_graph
 from graph.slot.state import SlotState
 from graph.trace.lines import Trace
 from memory import MemoryAway

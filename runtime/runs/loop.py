@@ -17,7 +17,7 @@ from domain.objective import summarise
 from domain.telemetry import EpochTelemetry, Records, Snapshot
 from domain.workload import Arrivals, Workload
 from policies.families import Family
-from policies.rehearsal.foresight import Comparison, Expectation, Figures, Foresight
+from policies.rehearsal.foresight import Expectation, Figures, Foresight
 from policies.rehearsal.planner import RehearsalPlanner
 from policies.roles import DEPLOYER, PLANNER, SCHEDULER, generator, watch
 from runtime.results.slots import Decider, SlotResult

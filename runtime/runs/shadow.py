@@ -25,11 +25,11 @@ from domain.objective import summarise
 from domain.telemetry import Records, Snapshot
 from domain.testbed import Testbed
 from domain.workload import Arrivals
-from graph.slot.deps import Deps
 from graph.gate.passage import Draft, Kind, decide, settled_by_rule
+from graph.rehearsal.drafts import rehearse_deployments, rehearse_routing
+from graph.slot.deps import Deps
 from graph.slot.kinds import DeploymentKind, MacroPolicyKind, RoutingKind, deployment_of, keep
 from graph.slot.ledger import draft_of
-from graph.rehearsal.drafts import rehearse_deployments, rehearse_routing
 from memory.engine import MemoryAway
 from policies.roles import DEPLOYER, PLANNER, SCHEDULER, generator
 from runtime.results.lines import Write
