@@ -70,7 +70,7 @@ class JournaledEngine:
             _log.warning("%s ended in an unfinished line, which was dropped.", self._journal.path)
         try:
             await self._engine.open()
-            await self._drain()
+            await self.drain()
         except MemoryAway as error:
             self._gone(error)
         self._drain_later()
@@ -123,11 +123,11 @@ class JournaledEngine:
         if self._journal.waiting:
             with suppress(MemoryAway, InputError, TimeoutError):
                 async with asyncio.timeout(self._farewell_s):
-                    await self._drain()
+                    await self.drain()
         if self._journal.waiting:
             _log.warning(
-                "%d documents stay in %s and are stored when the memory is opened with it again: %s",
-                self._journal.waiting, self._journal.path, self._away,
+                "%d documents stay in the journal %s and are stored when the memory is opened with it again: %s",
+                self._journal.waiting, self._journal.path.name, self._away,
             )  # fmt: skip
         self._journal.close()
         await self._engine.close()
@@ -145,7 +145,7 @@ class JournaledEngine:
 
     def _gone(self, error: Exception) -> None:
         if self._away is None:
-            _log.warning("%s From now on documents wait in %s.", error, self._journal.path)
+            _log.warning("%s From now on documents wait in the journal %s.", error, self._journal.path.name)
         else:
             self._pause_s = min(2 * self._pause_s, self._longest_s)
         self._away = str(error)
@@ -164,12 +164,17 @@ class JournaledEngine:
         while not self._journal.empty:
             await asyncio.sleep(self._pause_s)
             try:
-                await self._drain()
+                await self.drain()
             except (MemoryAway, InputError) as error:
                 self._gone(error)
 
-    async def _drain(self) -> None:
-        """Write what waits to the engine, batch by batch, and empty the file."""
+    async def drain(self) -> None:
+        """Write what waits to the engine, batch by batch, and empty the file.
+
+        Raises:
+            MemoryAway: the store goes away; what it took is kept, what it did not stays in the file.
+            InputError: the store is not what it should be.
+        """
         answers = False
         while not self._journal.empty:
             if not answers or self._journal.waiting > BATCH:
@@ -204,9 +209,10 @@ class JournaledEngine:
                 await self._set_aside(entry, "It is no document that this Edgewise knows.")
 
     async def _set_aside(self, entry: Document | bytes, why: str) -> None:
-        await self._on_disk(self._journal.set_aside, entry if isinstance(entry, bytes) else _line(entry))
-        self._refused += 1
-        _log.error("A document was set aside in %s: %s", self._journal.refused_path, why)
+        line = entry if isinstance(entry, bytes) else _line(entry)
+        if await self._on_disk(self._journal.set_aside, line):
+            self._refused += 1
+            _log.error("A document was set aside in %s: %s", self._journal.refused_path.name, why)
 
     async def _on_disk(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Let the journal work in a thread: the disk may take its time."""

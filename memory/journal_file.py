@@ -11,6 +11,7 @@ import fcntl
 import os
 import threading
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 
 from domain.errors import InputError
@@ -31,6 +32,8 @@ class JournalFile:
         self.waiting = 0
         """Lines that were not read and advanced over yet."""
         self._mutex = threading.Lock()
+        self._aside: set[bytes] | None = None
+        self._met = set[bytes]()
         self._start = 0
         try:
             self._handle = _open(path)
@@ -51,15 +54,7 @@ class JournalFile:
         """
         data = b"".join(line + b"\n" for line in lines)
         with self._mutex:
-            os.ftruncate(self._handle, self._end)  # what a failed append may have left
-            try:
-                written = 0
-                while written < len(data):
-                    written += os.pwrite(self._handle, data[written:], self._end + written)
-                os.fsync(self._handle)
-            except OSError:
-                os.ftruncate(self._handle, self._end)
-                raise
+            _write_at(self._handle, self._end, data)
             self._end += len(data)
             self.waiting += len(lines)
 
@@ -94,14 +89,32 @@ class JournalFile:
         """Where lines go that nobody can use."""
         return self.path.with_name(self.path.name + ".refused")
 
-    def set_aside(self, line: bytes) -> None:
-        """Add a line to the file next to this one; on the disk when this returns. Raises OSError."""
-        handle = os.open(self.refused_path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
-        try:
-            os.write(handle, line + b"\n")
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    def set_aside(self, line: bytes) -> bool:
+        """Add a line to the file next to this one, unless it is there; it is on the disk when this returns.
+
+        One who dies before the journal has advanced over the line, or whose store goes away, meets it again.
+
+        Returns:
+            Whether this process sets it aside for the first time.
+
+        Raises:
+            OSError: it could not be written; the file is as it was.
+        """
+        digest = sha256(line).digest()
+        with self._mutex:
+            handle = os.open(self.refused_path, os.O_CREAT | os.O_RDWR, 0o600)
+            try:
+                _, end = _whole_lines(handle)
+                if self._aside is None:
+                    self._aside = _digests(handle)
+                if digest not in self._aside:
+                    _write_at(handle, end, line + b"\n")
+            finally:
+                os.close(handle)
+            first = digest not in self._met
+            self._aside.add(digest)
+            self._met.add(digest)
+            return first
 
     def close(self) -> None:
         """Let go of the file, and remove it where every line is done. Harmless when done twice."""
@@ -114,19 +127,44 @@ class JournalFile:
 
     def _recover(self) -> int:
         """Cut off what has no line break at its end; return the length of what is left."""
-        size = os.fstat(self._handle).st_size
-        end, at = 0, 0
-        while at < size:
-            block = os.pread(self._handle, 1 << 20, at)
-            self.waiting += block.count(b"\n")
-            last = block.rfind(b"\n")
-            end = at + last + 1 if last >= 0 else end
-            at += len(block)
-        if end < size:
+        self.waiting, end = _whole_lines(self._handle)
+        if end < os.fstat(self._handle).st_size:
             self.torn = 1
             os.ftruncate(self._handle, end)
             os.fsync(self._handle)
         return end
+
+
+def _whole_lines(handle: int) -> tuple[int, int]:
+    """How many lines end in a line break, and where the last of them ends."""
+    size, lines, end, at = os.fstat(handle).st_size, 0, 0, 0
+    while at < size:
+        block = os.pread(handle, 1 << 20, at)
+        lines += block.count(b"\n")
+        last = block.rfind(b"\n")
+        end = at + last + 1 if last >= 0 else end
+        at += len(block)
+    return lines, end
+
+
+def _write_at(handle: int, end: int, data: bytes) -> None:
+    """Write behind the last whole line, all of it or nothing; on the disk when this returns. Raises OSError."""
+    os.ftruncate(handle, end)  # what a failed write may have left
+    try:
+        written = 0
+        while written < len(data):
+            written += os.pwrite(handle, data[written:], end + written)
+        os.fsync(handle)
+    except OSError:
+        os.ftruncate(handle, end)
+        raise
+
+
+def _digests(handle: int) -> set[bytes]:
+    """SHA-256 of each whole line."""
+    with open(handle, "rb", closefd=False) as file:
+        file.seek(0)
+        return {sha256(line[:-1]).digest() for line in file if line.endswith(b"\n")}
 
 
 def _open(path: Path) -> int:

@@ -35,7 +35,7 @@ async def open_memory(
         InputError: the target is neither, or not what it should be.
         MemoryAway: the store is away, and there is no journal.
     """
-    engine = _engine(str(target), limit_s)
+    engine = engine_at(str(target), limit_s)
     try:
         if journal is not None:
             engine = JournaledEngine(engine, JournalFile(journal))
@@ -45,7 +45,8 @@ async def open_memory(
         await engine.close()
 
 
-def _engine(target: str, limit_s: float) -> Engine:
+def engine_at(target: str, limit_s: float) -> Engine:
+    """Make the engine of a MongoDB URI or of a path, not yet open; InputError where the text is neither."""
     scheme, found, _ = target.partition("://")
     if not found:
         return SqliteEngine(Path(target), limit_s)

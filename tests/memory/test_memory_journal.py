@@ -240,6 +240,43 @@ async def test_a_document_that_the_store_never_takes_is_set_aside_and_stops_nobo
     assert "fickle does not take run bad." in caplog.text
 
 
+async def test_a_refused_document_is_written_and_counted_once_though_the_store_goes_away_after_it(
+    engine: FickleEngine, path: Path
+) -> None:
+    engine.refuses, engine.away = {"bad"}, True
+    front = journaled(engine, path, farewell_s=0.0)
+    await front.open()
+    await StoredMemory(front).put_decisions([decision(run="bad"), decision(slot=1), decision(slot=2)])
+    for stop in (1, 1):
+        engine.away_after, engine.away = stop, False
+        await until(lambda: engine.away)
+    engine.away_after, engine.away = None, False
+    await until(lambda: front.status.waiting == 0)
+    aside = path.with_name("memory.journal.refused").read_bytes()
+    assert (len(aside.splitlines()), front.status.refused) == (1, 1)
+    await front.close()
+
+
+async def test_a_refused_document_that_a_killed_process_set_aside_is_not_set_aside_again(
+    engine: FickleEngine, path: Path
+) -> None:
+    engine.refuses, engine.away = {"bad"}, True
+    front = journaled(engine, path, farewell_s=0.0)
+    await front.open()
+    await StoredMemory(front).put_decisions([decision(run="bad"), decision(slot=1)])
+    await front.close()
+    line = path.read_bytes().splitlines(keepends=True)[0]
+    path.with_name("memory.journal.refused").write_bytes(line + line[:40])
+    engine.away = False
+    front = journaled(engine, path)
+    await front.open()
+    await StoredMemory(front).put_decision(decision(run="bad", slot=7))
+    await front.close()
+    aside = path.with_name("memory.journal.refused").read_bytes().splitlines(keepends=True)
+    assert aside == [line, line.replace(b'"slot":0', b'"slot":7')]
+    assert front.status.refused == 2
+
+
 async def test_lines_that_are_no_documents_are_set_aside(engine: FickleEngine, path: Path) -> None:
     front = journaled(engine, path)
     engine.away = True
@@ -265,7 +302,8 @@ async def test_what_a_former_process_left_is_stored_when_the_memory_is_opened(
     await front.open()
     await StoredMemory(front).put_decision(decision(slot=5))
     await front.close()
-    assert f"1 documents stay in {path}" in caplog.text
+    assert f"1 documents stay in the journal {path.name} and" in caplog.text
+    assert str(path) not in caplog.text, "a run's folder is renamed when the run is published"
     assert path.stat().st_mode & 0o777 == 0o600
     engine.away = False
     front = journaled(engine, path)
