@@ -1,4 +1,8 @@
-"""Where the slot graph keeps its checkpoints, one per slot: a SQLite file, or MongoDB where a URI is given."""
+"""Where the slot graph keeps its checkpoints, one per slot: a SQLite file, or MongoDB where a URI is given.
+
+A run goes on from its last checkpoint. Those before it are for who looks back, so a file keeps the last ones only, if
+it is told to, and does not grow with the run.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +32,8 @@ from memory.worker import Worker
 
 CHUNK = 100
 """Checkpoints that a listing holds at once."""
+PRUNED_EVERY = 50
+"""Checkpoints that are written between two looks at what can go."""
 DURABILITY: Final = "exit"
 """One checkpoint when a slot has passed. Decisions inside a slot are safe in the ledger, which is written at once."""
 
@@ -38,8 +44,15 @@ def thread_of(run: str) -> str:
 
 
 @contextlib.asynccontextmanager
-async def open_checkpointer(where: Path | str, database: str = "edgewise") -> AsyncIterator[BaseCheckpointSaver[Any]]:
+async def open_checkpointer(
+    where: Path | str, database: str = "edgewise", keep: int | None = None
+) -> AsyncIterator[BaseCheckpointSaver[Any]]:
     """Open the checkpointer at a path (SQLite) or a `mongodb://` URI.
+
+    Args:
+        where: path or URI.
+        database: of a URI.
+        keep: checkpoints of a thread that a file keeps, the last ones, and up to PRUNED_EVERY more; None keeps all.
 
     Raises:
         InputError: a MongoDB URI without the `mongodb` extra installed.
@@ -50,7 +63,7 @@ async def open_checkpointer(where: Path | str, database: str = "edgewise") -> As
         return
     worker, opened = Worker("checkpoints"), contextlib.ExitStack()
     try:
-        saver = _ThreadedSaver(await worker.run(lambda: _connect(where, opened)), worker)
+        saver = _ThreadedSaver(await worker.run(lambda: _connect(where, opened)), worker, keep)
         await worker.run(saver.setup)
         yield saver
     finally:
@@ -70,9 +83,9 @@ class _ThreadedSaver(SqliteSaver):
     LangGraph's asynchronous one goes to its thread and back for every statement, nine times a slot instead of twice.
     """
 
-    def __init__(self, connection: sqlite3.Connection, worker: Worker) -> None:
+    def __init__(self, connection: sqlite3.Connection, worker: Worker, keep: int | None) -> None:
         super().__init__(connection, serde=JsonPlusSerializer())
-        self._worker = worker
+        self._worker, self._keep, self._written = worker, keep, 0
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         return await self._worker.run(lambda: self.get_tuple(config))
@@ -107,7 +120,34 @@ class _ThreadedSaver(SqliteSaver):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        return await self._worker.run(lambda: self.put(config, checkpoint, metadata, new_versions))
+        return await self._worker.run(lambda: self._put(config, checkpoint, metadata, new_versions))
+
+    def _put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        placed = self.put(config, checkpoint, metadata, new_versions)
+        if self._keep is not None and self._written % PRUNED_EVERY == 0:
+            self._prune(placed["configurable"]["thread_id"], placed["configurable"]["checkpoint_ns"], self._keep)
+        self._written += 1
+        return placed
+
+    def _prune(self, thread: str, namespace: str, keep: int) -> None:
+        """Drop all but the last checkpoints, once the newest is in the file: a kill leaves too many, never too few."""
+        own = "thread_id = ? AND checkpoint_ns = ?"
+        with self.cursor() as cursor:
+            oldest = cursor.execute(
+                f"SELECT checkpoint_id FROM checkpoints WHERE {own} ORDER BY checkpoint_id DESC LIMIT 1 OFFSET ?",
+                (thread, namespace, keep - 1),
+            ).fetchone()
+            if oldest is not None:
+                for table in ("writes", "checkpoints"):
+                    cursor.execute(
+                        f"DELETE FROM {table} WHERE {own} AND checkpoint_id < ?", (thread, namespace, oldest[0])
+                    )
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""

@@ -35,5 +35,6 @@ class AgentRequest:
     dry_run: bool = False
     shadow: tuple[str, ...] = ()
     memory: str | None = None
+    checkpoints: str | None = None
     trace: bool = False
     via_graph: bool = False

@@ -47,6 +47,8 @@ BY_DEFAULT: Final = "random"
 """Who takes over where nothing is rehearsed and --fallback does not say: P1's random policy."""
 REHEARSED: Final = "+".join(STAND_INS.values())
 """Who takes over where agents are rehearsed and --fallback does not say: the rules that they are compared with."""
+CHECKPOINTS: Final = 1_000
+"""Slots whose checkpoints are kept where --checkpoints does not say: all of a run of ten epochs, for Studio."""
 LOCAL_TIMEOUT_S: Final = 600.0
 """For a model on this machine. Its answers take as long as they take: simulated time waits for them."""
 LOCAL_TOKENS: Final = 1024
@@ -76,6 +78,8 @@ class AgentSettings:
     replay_tape: Path | None = None
     memory: str | None = None
     """Path or URI; None is a file in the run folder."""
+    checkpoints: int | None = CHECKPOINTS
+    """Slots whose checkpoints are kept, the last ones; None keeps all."""
     trace: bool = False
     via_graph: bool = False
     """True where families of rules go through the slot graph, too."""
@@ -184,9 +188,20 @@ def read_request(request: AgentRequest, slot_s: float, environ: Mapping[str, str
         tape=request.tape,
         replay_tape=request.replay_tape,
         memory=request.memory or environ.get("MONGODB_URI", "").strip() or None,
+        checkpoints=_checkpoints(request.checkpoints),
         trace=request.trace,
         via_graph=request.via_graph or request.approve or request.dry_run or bool(request.shadow) or request.trace,
     )
+
+
+def _checkpoints(text: str | None) -> int | None:
+    if text is None:
+        return CHECKPOINTS
+    if text == "all":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise InputError(f"--checkpoints must be a number of slots, 1 or more, or all, not {text!r}.")
+    return int(text)
 
 
 def _local_file(llm: str | None) -> Path | None:

@@ -213,7 +213,10 @@ def command(
             raise InputError("--shared shows the run whole; leave --slots out.")
         recording = asyncio.run(read_source(source, run, wanted, testbed))
         if not recording.slots:
-            raise InputError(f"{source} holds no slot of {recording.run} in --slots {slots}.")
+            raise InputError(
+                f"{source} holds no slot of {recording.run} in --slots {slots}. A run keeps the checkpoints of its "
+                "last slots (--checkpoints); its memory has the decisions of all, and can be imported in their place."
+            )
         tell = show_thread(recording.run, url) if shared else import_thread(recording, url)
         thread = asyncio.run(tell)
     except (InputError, MemoryAway) as error:

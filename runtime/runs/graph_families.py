@@ -109,7 +109,7 @@ class GraphFamilies:
         async with AsyncExitStack() as stack:
             memory, run = await stack.enter_async_context(self._memory(home, family, seed))
             resumed = (home / CHECKPOINTS).exists()
-            saver = await stack.enter_async_context(open_checkpointer(home / CHECKPOINTS))
+            saver = await stack.enter_async_context(open_checkpointer(home / CHECKPOINTS, keep=settings.checkpoints))
             models = await stack.enter_async_context(
                 open_models(settings, os.environ if self.environ is None else self.environ)
                 if any(map(has_agents, (family, *settings.shadows)))

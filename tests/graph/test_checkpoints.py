@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from graph.slot.state import SlotInput, SlotState
 THREAD: RunnableConfig = {"configurable": {"thread_id": "t"}}
 
 
-async def passes(saver: BaseCheckpointSaver[Any], slots: range) -> None:
+async def passes(saver: BaseCheckpointSaver[Any], slots: range, thread: RunnableConfig = THREAD) -> None:
     async def pass_slot(state: SlotState) -> dict[str, Any]:
         return {"completed": state["slot"]}
 
@@ -31,7 +32,7 @@ async def passes(saver: BaseCheckpointSaver[Any], slots: range) -> None:
     builder.add_edge("advance", END)
     graph = builder.compile(checkpointer=saver)
     for slot in slots:
-        await graph.ainvoke({"slot": slot}, THREAD, durability=DURABILITY)
+        await graph.ainvoke({"slot": slot}, thread, durability=DURABILITY)
 
 
 async def listed(saver: BaseCheckpointSaver[Any], limit: int | None = None) -> list[CheckpointTuple]:
@@ -62,6 +63,64 @@ async def test_a_listing_goes_through_a_long_thread_a_few_at_a_time(
         await passes(saver, range(5))
         found = [entry.checkpoint["channel_values"]["completed"] for entry in await listed(saver, limit)]
         assert found == [4, 3, 2, 1, 0][:slots]
+
+
+async def test_a_file_that_keeps_the_last_checkpoints_does_not_grow_with_the_run(tmp_path: Path) -> None:
+    path, every, pages = tmp_path / "checkpoints.sqlite", checkpoints.PRUNED_EVERY, list[int]()
+    for first in range(0, 6 * every, every):
+        async with open_checkpointer(path, keep=3) as saver:
+            await passes(saver, range(first, first + every))
+            kept = [entry.checkpoint["channel_values"]["completed"] for entry in await listed(saver)]
+            assert kept == list(reversed(range(max(0, first - 2), first + every)))
+        with closing(sqlite3.connect(path)) as connection:
+            pages += connection.execute("PRAGMA page_count").fetchone()
+    assert max(pages) <= 1.2 * pages[0]
+
+
+async def test_a_file_with_too_many_checkpoints_loses_the_oldest_with_the_next_one(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoints.sqlite"
+    async with open_checkpointer(path) as saver:
+        await passes(saver, range(20))
+    async with open_checkpointer(path, keep=2) as saver:
+        await passes(saver, range(20, 21))
+        assert [entry.checkpoint["channel_values"]["completed"] for entry in await listed(saver)] == [20, 19]
+        last = await saver.aget_tuple(THREAD)
+        assert last is not None
+        assert last.checkpoint["channel_values"]["completed"] == 20
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute(
+            "SELECT count(*) FROM writes w LEFT JOIN checkpoints c USING (checkpoint_id) WHERE c.checkpoint_id IS NULL"
+        ).fetchone()
+    assert rows == (0,)
+
+
+async def test_other_threads_of_the_file_keep_theirs(tmp_path: Path) -> None:
+    other: RunnableConfig = {"configurable": {"thread_id": "other"}}
+    async with open_checkpointer(tmp_path / "checkpoints.sqlite") as saver:
+        await passes(saver, range(5), other)
+    async with open_checkpointer(tmp_path / "checkpoints.sqlite", keep=1) as saver:
+        await passes(saver, range(5))
+        assert len([found async for found in saver.alist(other)]) == 5
+
+
+async def test_a_prune_that_breaks_off_leaves_what_the_next_one_drops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "PRUNED_EVERY", 1)
+    path = tmp_path / "checkpoints.sqlite"
+    async with open_checkpointer(path) as saver:
+        await passes(saver, range(5))
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TRIGGER full BEFORE DELETE ON checkpoints BEGIN SELECT RAISE(ABORT, 'full'); END")
+    async with open_checkpointer(path, keep=1) as saver:
+        with pytest.raises(sqlite3.IntegrityError, match="full"):
+            await passes(saver, range(5, 6))
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TRIGGER full")
+    async with open_checkpointer(path, keep=1) as saver:
+        assert [entry.checkpoint["channel_values"]["completed"] for entry in await listed(saver)] == [5, 4, 3, 2, 1, 0]
+        await passes(saver, range(6, 7))
+        assert [entry.checkpoint["channel_values"]["completed"] for entry in await listed(saver)] == [6]
 
 
 async def test_a_deleted_thread_is_gone(tmp_path: Path) -> None:

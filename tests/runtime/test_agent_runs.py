@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 from collections import Counter
@@ -13,8 +14,11 @@ import pytest
 
 from domain.errors import InputError
 from domain.ledger import Decision, Outcome, Reason, Role
+from graph.slot import checkpoints
 from graph.slot.reuse import Reuse
 from runtime.agents.families import family_code, recipe_of
+from runtime.replay.recorded import from_checkpoints
+from runtime.runs.graph_families import CHECKPOINTS
 from tests.agent_server import contents, decides, role_of, serving, sound_answers
 from tests.clusters import tiny
 from tests.graph_families import CLUSTER, Done, run_family
@@ -67,6 +71,16 @@ def test_without_a_model_rules_stand_in_and_nothing_is_called_an_agents(tmp_path
         "Rules fill its roles: planner rehearsal, scheduler backlog, deployer steady."
     ]
     assert set(done.result.decided_by["deployer"]) == {"steady"}
+
+
+@pytest.mark.parametrize(("asked", "kept"), [("1", 1), ("3", 3), (None, SLOTS), ("all", SLOTS)])
+def test_a_run_keeps_as_many_checkpoints_as_asked_for(
+    asked: str | None, kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "PRUNED_EVERY", 1)
+    done = run_family(tmp_path, "RL", via_graph=True, checkpoints=asked)
+    slots = asyncio.run(from_checkpoints(done.home / CHECKPOINTS, "RL-seed1"))
+    assert [slot.slot for slot in slots] == list(range(SLOTS))[-kept:]
 
 
 def test_mal_and_mixes_ask_the_model_for_their_roles_only(tmp_path: Path) -> None:
@@ -192,6 +206,8 @@ def test_telemetry_that_moves_ends_the_reuse(tmp_path: Path) -> None:
         ({"prices": Path("nowhere.yaml")}, "nowhere.yaml"),
         ({"replay_tape": Path("nowhere.tape")}, "nowhere.tape"),
         ({"base_url": "nonsense"}, "nonsense"),
+        ({"checkpoints": "0"}, "--checkpoints must be a number of slots, 1 or more, or all, not '0'"),
+        ({"checkpoints": "few"}, "--checkpoints must be a number of slots, 1 or more, or all, not 'few'"),
     ],
 )
 def test_what_does_not_go_together_is_one_sentence(asked: dict[str, Any], sentence: str, tmp_path: Path) -> None:

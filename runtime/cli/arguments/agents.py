@@ -83,6 +83,16 @@ MemoryOption = Annotated[
         "memory.sqlite in the run folder",
     ),
 ]
+CheckpointsOption = Annotated[
+    str | None,
+    option(
+        "--checkpoints",
+        "N|all",
+        "Slots whose checkpoints are kept for Studio, the last ones; a killed run needs one.",
+        LIMITS,
+        "1000",
+    ),
+]
 TraceOption = Annotated[bool, option("--trace", None, "Write trace.jsonl: every step of every slot.", LIMITS)]
 RehearseOption = Annotated[
     str,

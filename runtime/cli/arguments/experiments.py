@@ -59,6 +59,7 @@ def run(
     tape: agents.TapeOption = None,
     replay_tape: agents.ReplayTapeOption = None,
     memory: agents.MemoryOption = None,
+    checkpoints: agents.CheckpointsOption = None,
     trace: agents.TraceOption = False,
     rehearse: agents.RehearseOption = "all",
     margin: agents.MarginOption = 0.02,
@@ -115,6 +116,7 @@ def run(
         dry_run=dry_run,
         shadow=tuple(shadow or ()),
         memory=memory,
+        checkpoints=checkpoints,
         trace=trace,
         via_graph=via_graph,
     )
