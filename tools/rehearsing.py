@@ -91,8 +91,8 @@ def rehearse(
             deployment = rules.deploy(seen, n, policy)
             if deployment is not None:
                 twin.deploy(deployment)
-        start = (snapshot.slot + k) * cluster.slot_s
-        parts.append(twin.advance(arrivals.between(start, start + cluster.slot_s)))
+        slot = snapshot.slot + k  # the products are the slot's bounds in the twin, as they round
+        parts.append(twin.advance(arrivals.between(slot * cluster.slot_s, (slot + 1) * cluster.slot_s)))
     records = Records.concatenate(parts)
     return Rehearsed(
         summarise(records, cluster.n_lms, cluster.deadline_s, cluster.latency_weight),

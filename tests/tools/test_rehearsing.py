@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import threading
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from domain.decisions import NOWHERE, MacroPolicy, RoutingPlan
 from domain.objective import summarise
 from domain.telemetry import Records, Snapshot
+from domain.workload import Arrivals
 from graph.slot.deps import Filling
 from graph.slot.planner_tools import rehearsal_rules
 from policies.roles import generator
@@ -88,6 +90,17 @@ async def test_a_rehearsal_predicts_what_then_happens_when_nothing_is_left_to_ch
     assert found.requests == len(arrivals)
     assert found.telemetry.objective == expected.objective
     assert found.telemetry.global_mean_latency_s == expected.global_mean_latency_s
+
+
+def test_a_rehearsal_misses_no_request_where_slots_round() -> None:
+    cluster = dataclasses.replace(BRISTOL, slot_s=1.1)
+    nowhere = RoutingPlan(np.full((cluster.n_nodes, cluster.n_lms), NOWHERE, dtype=np.int64))
+    rules = Rules(lambda seen, policy: nowhere, lambda seen, n, policy: None, "nobody decides")
+    times = np.repeat([k * 1.1 for k in range(40)], 2)
+    times[1::2] = np.nextafter([(k + 1) * 1.1 for k in range(40)], 0.0)
+    arrivals = Arrivals.of(times, np.zeros(80), np.zeros(80), np.ones(80))
+    policy = MacroPolicy.unrestricted(cluster)
+    assert rehearse(cluster, Twin(cluster).observe(), arrivals, policy, rules, slots=40).requests == 80
 
 
 async def test_a_rehearsal_tells_a_good_plan_from_a_bad_one_and_leaves_the_world_alone(tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from tests.workload_files import first, servegen, stream
+from tests.workload_files import BRISTOL, first, servegen, stream
 from twin.workloads.renewal import RenewalStream, renewals
 
 
@@ -63,6 +66,53 @@ def test_rates_are_scaled_and_time_is_stretched_and_rounds_differ(tmp_path: Path
     rounds = [first(workload, 40, 40 * k) for k in range(50)]
     assert np.mean([len(r) for r in rounds]) == pytest.approx(600 * 0.5 * 0.5, rel=0.05)
     assert len({len(r) for r in rounds}) > 10
+
+
+def test_a_repeated_file_begins_again_at_start_s_and_not_at_its_window(tmp_path: Path) -> None:
+    servegen(tmp_path, windows=2)
+    text = "{kind: servegen, path: rates.csv, model: m, lm: LM3, rate_scale: 4, start_s: 450, repeat: true}"
+    counts = np.zeros(100)
+    for seed in range(20):
+        workload = stream(tmp_path, text, seed)
+        assert workload.slots is None
+        counts += [len(workload.arrivals(slot)) / 20 for slot in range(100)]
+    # A round is 150 s of the first window (rate 0.5 a second) and the 600 s of the second (1.0): 25 slots.
+    np.testing.assert_allclose(counts.reshape(4, 25)[:, :5].mean(axis=1), 4 * 0.5 * 30, rtol=0.12)
+    np.testing.assert_allclose(counts.reshape(4, 25)[:, 5:].mean(axis=1), 4 * 1.0 * 30, rtol=0.12)
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    slot_s=st.sampled_from([7.3, 30.0, 900.0]),
+    scale=st.sampled_from([0.1, 0.37, 1.0, 3.3]),
+    start_s=st.sampled_from([0.0, 300.0, 600.0, 1234.5]),
+    repeat=st.booleans(),
+)
+def test_slots_hold_every_request_of_every_round_once(
+    tmp_path: Path, slot_s: float, scale: float, start_s: float, repeat: bool
+) -> None:
+    servegen(tmp_path, windows=4)
+    text = (
+        f"{{kind: servegen, path: rates.csv, model: m, lm: LM3, start_s: {start_s}, time_scale: {scale}, "
+        f"repeat: {str(repeat).lower()}}}"
+    )
+    workload = stream(tmp_path, text, cluster=dataclasses.replace(BRISTOL, slot_s=slot_s))
+    (part,) = workload.parts
+    assert isinstance(part, RenewalStream)
+    rounds, windows = (3 if repeat else 1), 4 - int(start_s // 600)
+    slots = workload.slots or math.ceil(rounds * (2400 - start_s) / scale / slot_s)
+    times = first(workload, slots).time_s
+    drawn = np.sort(np.concatenate([part._draw(number).time_s for number in range((rounds + 1) * windows)]))
+    np.testing.assert_array_equal(times, drawn[drawn < slots * slot_s])
+
+
+def test_clients_whose_bursts_never_end_are_refused_before_they_fill_the_memory() -> None:
+    one = np.ones(1)
+    with pytest.raises(OverflowError, match="more than 50,000 requests, the last of them with shape 4"):
+        renewals(np.random.default_rng(1), 1e3 * one, 4 * one, np.array([False]), 600.0, most=50_000)
+    many = np.full(500, 0.5)
+    with pytest.raises(OverflowError, match=r"the last of them with shape 0\.05"):
+        renewals(np.random.default_rng(1), many, 0.1 * many, many > 0, 600.0, most=200_000)
 
 
 def test_clients_may_be_chosen_and_each_has_its_node_unless_told_otherwise(tmp_path: Path) -> None:

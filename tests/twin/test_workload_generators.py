@@ -11,6 +11,7 @@ import pytest
 from tests.workload_files import BRISTOL, BUILTIN, first, stream
 from twin.workloads import load_workload
 from twin.workloads.batches import geometric
+from twin.workloads.choice import Moving
 from twin.workloads.modulation import Bursts, Points, Wave
 
 
@@ -63,8 +64,19 @@ def test_weights_move_linearly_between_points_and_stay_outside_of_them(tmp_path:
         return np.bincount(arrivals.lm, minlength=4) / len(arrivals)
 
     np.testing.assert_array_equal(shares(0), [1, 0, 0, 0])
-    np.testing.assert_allclose(shares(145), [0.5, 0.375, 0.125, 0], atol=0.03)
+    # Half way the weights are LM1 0.5, LM2 1.5, LM3 0.5.
+    np.testing.assert_allclose(shares(145), [0.2, 0.6, 0.2, 0], atol=0.03)
     np.testing.assert_allclose(shares(1000), [0, 0.75, 0.25, 0], atol=0.03)
+
+
+def test_weights_of_different_sums_move_as_weights_and_not_as_shares() -> None:
+    moving = Moving([0, 100], [[100, 0, 0], [0, 1, 1]])
+    u = np.random.default_rng(0).random((2, 40_000))
+    for at_s, part in ((0, 0.0), (50, 0.5), (90, 0.9), (100, 1.0), (250, 1.0)):
+        weights = np.array([100 * (1 - part), part, part])
+        picked = moving.pick(np.full(40_000, at_s, dtype=np.float64), u)
+        expected = weights / weights.sum()
+        np.testing.assert_allclose(np.bincount(picked, minlength=3) / 40_000, expected, atol=0.01)
 
 
 def test_a_hot_spot_walks_around_the_nodes_and_fades_from_place_to_place(tmp_path: Path) -> None:

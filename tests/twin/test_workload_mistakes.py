@@ -54,6 +54,16 @@ NODES = "'VM2', 'VM3', 'VM4', 'VM5', 'VM6' or 'VM7'"
         ("[{kind: trace, path: away.csv, lm: LM1}]", rf"away.csv:3: node must be {NODES}, not 'Paris'"),
         ("[{kind: servegen, path: rates.csv, model: n, lm: LM1}]", r"model must be 'm', not 'n'"),
         ("[{kind: servegen, <rates>, clients: ['8'], lm: LM1}]", r"clients\[0\] must be '0'"),
+        ("[{kind: poisson, rate_s: 1.0e+9}]",
+         r"rate_s must make at most 1,000,000 requests in a slot; this makes 3e\+10"),
+        ("[{kind: poisson, rate_per_node_s: 1.0e+4, bursts: {quiet_s: 9, burst_s: 1, ratio: 1.0e+4}}]",
+         r"rate_per_node_s must make at most 1,000,000 requests in a slot; this makes 1.8e\+07"),
+        ("[{kind: servegen, <rates>, lm: LM1, rate_scale: 1.0e+4}]",
+         r"rate_scale must make at most 2,000,000 requests in a window of 600 s; times the load, it makes 1.8e\+07"),
+        ("[{kind: servegen, <rates>, lm: LM1, time_scale: 1.0e+4, rate_scale: 3}]",
+         r"time_scale must make at most 1,000,000 requests in a slot; this makes 2.7e\+06"),
+        ("[{kind: trace, <azure>, rate_scale: 1.0e+4}]\nload: 1.0e+4",
+         r"rate_scale must make at most 30,000,000 requests; times the load, it makes 2e\+08 of the 2 that count"),
         ("[{kind: servegen, <rates>, lm: LM1, start_s: 6000}]", r"start_s must be before .* at 3600 s"),
         ("[{kind: servegen, <rates>, lm: LM1, origins: {kind: hash, column: user}}]", r"must be 'client' for"),
     ],
@@ -80,6 +90,14 @@ def test_an_unknown_name_is_answered_with_those_that_exist() -> None:
         load_workload("poison", BRISTOL, 1)
     with pytest.raises(InputError, match=r"load must be above 0, not 0\.$"):
         load_workload("p1", BRISTOL, 1, load=0)
+
+
+def test_a_load_beyond_all_memory_is_answered_with_what_it_would_make() -> None:
+    with pytest.raises(InputError, match=r"p1.yaml:\d+: streams\[0\] must make at most 1,000,000 requests in a slot; "
+                       r"this times the load of 1e\+08 makes 2.4e\+09\.$"):  # fmt: skip
+        load_workload("p1", BRISTOL, 1, load=1e8)
+    with pytest.raises(InputError, match="must make at most"):
+        load_workload("real", BRISTOL, 1, load=1e8)
 
 
 def test_a_workload_for_other_lms_says_which_ones_the_cluster_has() -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.workload_files import BRISTOL, BUILTIN, first, same, stream, write
 from twin.workloads import describe, load_workload
 from twin.workloads.randomness import hashed
-from twin.workloads.replay import resample
+from twin.workloads.replay import resample, slots_of
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 TEMPLATE = Path(__file__).parents[2] / "twin" / "workloads" / "real.example.yaml"
@@ -38,6 +41,27 @@ def test_a_trace_may_start_late_run_faster_and_repeat(tmp_path: Path) -> None:
     # The round is 98 s of the trace, 49 s of the run, so two slots.
     assert first(late, 6).time_s.tolist() == [0, 16.5, 49, 60, 76.5, 109, 120, 136.5, 169]
     assert first(late, 2, start=2 * 10**6).prompts.tolist() == [8, 2, 3]
+
+
+@settings(deadline=None)
+@given(
+    slot_s=st.decimals(min_value="0.1", max_value="100", places=2).map(float),
+    whole=st.integers(0, 100_000),
+    tenths=st.integers(0, 10),
+)
+def test_a_trace_has_slots_up_to_the_one_in_which_its_last_request_lies(slot_s: float, whole: int, tenths: int) -> None:
+    for last_s in (whole * slot_s, round(whole * slot_s, 6), (whole + tenths / 10) * slot_s):
+        slots = slots_of(last_s, slot_s)
+        assert (slots - 1) * slot_s <= last_s < slots * slot_s
+
+
+def test_no_request_of_a_trace_is_lost_where_slots_round(tmp_path: Path) -> None:
+    rows = "".join(f"{k * 1.1:.6f},VM2,LM1,1\n" for k in range(16))
+    write(tmp_path, "time_s,node,lm,prompts\n" + rows, "mine.csv")
+    cluster = dataclasses.replace(BRISTOL, slot_s=1.1)
+    workload = stream(tmp_path, "{kind: trace, path: mine.csv}", cluster=cluster)
+    assert workload.slots == 16
+    assert len(first(workload, 16)) == 16
 
 
 def test_conditions_choose_rows_but_do_not_move_them_in_time(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from twin.files import Document
 from twin.sentences import one_of
 from twin.workloads import batches, schema
 from twin.workloads.choice import Choice, HotSpot, Moving, Weighted
+from twin.workloads.limits import too_many_in_slot
 from twin.workloads.modulation import Bursts, Factor, Points, Wave
 from twin.workloads.p1 import P1Stream
 from twin.workloads.poisson import PoissonStream
@@ -35,6 +37,11 @@ class Site:
     def error(self, field: Field, what: str) -> InputError:
         """Return an error at a field below the stream."""
         return self.document.error((*self.field, *field), what)
+
+    def check_slot(self, requests: float, field: Field) -> None:
+        """Raise InputError at a field where a slot would have more requests than memory should hold."""
+        if wrong := too_many_in_slot(requests, self.load):
+            raise self.error(field, wrong)
 
     def lm(self, name: str, field: Field) -> int:
         """Return the index of an LM; raises InputError where the cluster has none of that name."""
@@ -107,6 +114,7 @@ def build_p1(entry: schema.P1Entry, site: Site) -> P1Stream:
         raise site.error(("lms",), "must name each LM once")
     if entry.spread_s is not None and entry.spread_s > cluster.slot_s:
         raise site.error(("spread_s",), f"must be at most a slot ({cluster.slot_s:g} s), not {entry.spread_s:g}")
+    site.check_slot(cluster.n_nodes * len(lms) * site.load, ())
     return P1Stream(
         cluster.n_nodes,
         np.array(lms, dtype=np.int64),
@@ -139,6 +147,8 @@ def build_poisson(entry: schema.PoissonEntry, site: Site) -> PoissonStream:
         factors.append(Wave(entry.wave.amplitude, entry.wave.period_s, entry.wave.peak_s))
     if entry.bursts is not None:
         factors.append(Bursts(entry.bursts.quiet_s, entry.bursts.burst_s, entry.bursts.ratio, site.seed, site.stream))
+    highest = math.prod([rate_s * site.load * cluster.slot_s, *(factor.highest for factor in factors)])
+    site.check_slot(highest, ("rate_s" if entry.rate_s is not None else "rate_per_node_s",))
     return PoissonStream(
         rate_s * site.load,
         factors,

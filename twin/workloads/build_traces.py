@@ -13,12 +13,10 @@ from twin.traces import WINDOW_S, Trace, Windows, guess_kind, read_servegen, rea
 from twin.workloads import schema
 from twin.workloads.build import Site, batch_sizes
 from twin.workloads.choice import Choice, Weighted
+from twin.workloads.limits import MOST_IN_WINDOW, MOST_REQUESTS
 from twin.workloads.randomness import Part, generator, hashed
 from twin.workloads.renewal import Clients, Clock, RenewalStream
 from twin.workloads.replay import ReplayStream, resample, slots_of
-
-MOST_REQUESTS = 50_000_000
-"""Requests of one stream held in memory (five columns of 8 bytes each)."""
 
 
 def build_trace(entry: schema.TraceEntry, site: Site) -> tuple[ReplayStream, list[str]]:
@@ -34,7 +32,9 @@ def build_trace(entry: schema.TraceEntry, site: Site) -> tuple[ReplayStream, lis
     scale = entry.rate_scale * site.load
     if len(kept) * scale > MOST_REQUESTS:
         raise site.error(
-            ("rate_scale",), f"must make at most {MOST_REQUESTS:,} requests of the {len(kept):,} that count"
+            ("rate_scale",),
+            f"must make at most {MOST_REQUESTS:,} requests; times the load, it makes {len(kept) * scale:.3g} "
+            f"of the {len(kept):,} that count",
         )
     span = float(trace.time_s[-1]) - entry.start_s
     rows, times = resample(trace.time_s[kept] - entry.start_s, span, scale, rng.random(len(kept)))
@@ -79,12 +79,28 @@ def build_servegen(entry: schema.ServeGenEntry, site: Site) -> tuple[RenewalStre
     rate = windows.rate[rows] * (entry.rate_scale * site.load)
     origins, node = _client_origins(windows, entry, site)
     node = None if node is None else node[rows]
+    _check_rates(windows.index[rows], rate, entry, site)
     clients = Clients(windows.index[rows], rate, windows.shape[rows], windows.weibull[rows], node)
     clock = Clock(site.cluster.slot_s, entry.start_s, entry.time_scale, last - first + 1, entry.repeat)
     title = f"{windows.path.name} (servegen) for {entry.lm}: {len(np.unique(windows.client[rows]))} clients"
     prompts = batch_sizes(entry.prompts)
     stream = RenewalStream(title, clients, clock, site.lm(entry.lm, ("lm",)), origins, prompts, site.seed, site.stream)
     return stream, [f"{windows.path.name}: {line}" for line in windows.report.lines()]
+
+
+def _check_rates(window: NDArray[np.int64], rate: NDArray[np.float64], entry: schema.ServeGenEntry, site: Site) -> None:
+    """Raise InputError where a window, or a slot at its rate, has more requests than memory should hold."""
+    if not len(window):
+        return
+    starts = np.flatnonzero(np.diff(window, prepend=-1))
+    highest = float(np.add.reduceat(rate, starts).max())
+    if highest * WINDOW_S > MOST_IN_WINDOW:
+        raise site.error(
+            ("rate_scale",),
+            f"must make at most {MOST_IN_WINDOW:,} requests in a window of {WINDOW_S:g} s; "
+            f"times the load, it makes {highest * WINDOW_S:.3g}",
+        )
+    site.check_slot(highest * entry.time_scale * site.cluster.slot_s, ("time_scale",))
 
 
 def _path(entry: schema.Playback, site: Site) -> Path:

@@ -34,18 +34,26 @@ class Weighted:
 
 
 class Moving:
-    """Weights given at points in time, linear between two of them, constant before the first and after the last."""
+    """Weights given at points in time, linear between two of them, constant before the first and after the last.
+
+    Part f of the way from weights v to weights w, they are (1 - f) v + f w: a mixture of the two distributions in which
+    w has the share f sum(w) / ((1 - f) sum(v) + f sum(w)).
+    """
 
     def __init__(self, at_s: Sequence[float], weights: Sequence[ArrayLike]) -> None:
         """Take increasing times in seconds of the run and the weights at each."""
         self._at_s = np.asarray(at_s, dtype=np.float64)
         self._cdfs = [_cdf(w) for w in weights]
+        totals = np.array([np.sum(w) for w in weights], dtype=np.float64)
+        self._growth = np.append(totals[1:] / totals[:-1], 1.0)
 
     def pick(self, time_s: NDArray[np.float64], u: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return [R] indices."""
         position = np.interp(time_s, self._at_s, np.arange(len(self._at_s), dtype=np.float64))
         point = np.floor(position)
-        point = (point + (u[0] < position - point)).astype(np.int64)
+        part = position - point
+        later = part * self._growth[point.astype(np.int64)]
+        point = (point + (u[0] * (1.0 - part + later) < later)).astype(np.int64)
         picked = np.empty(len(time_s), dtype=np.int64)
         for p in range(point.min(initial=0), point.max(initial=0) + 1):
             here = point == p

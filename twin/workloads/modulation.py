@@ -24,6 +24,11 @@ class Factor(Protocol):
         """Return a value that the factor does not exceed from start_s to end_s."""
         ...
 
+    @property
+    def highest(self) -> float:
+        """A value that it never exceeds."""
+        ...
+
     def describe(self) -> str:
         """Return the factor in words."""
         ...
@@ -45,6 +50,11 @@ class Points:
         between = self._factors[(self._at_s > start_s) & (self._at_s < end_s)]
         return float(max(between.max(initial=0.0), *self.at(np.array([start_s, end_s]))))
 
+    @property
+    def highest(self) -> float:
+        """The largest of the factors."""
+        return float(self._factors.max())
+
     def describe(self) -> str:
         """Return the factor in words."""
         return f"a factor that moves between {self._factors.min():g} and {self._factors.max():g}"
@@ -65,6 +75,11 @@ class Wave:
 
     def bound(self, start_s: float, end_s: float) -> float:
         """Return the value at the peak."""
+        return self.highest
+
+    @property
+    def highest(self) -> float:
+        """The value at the peak."""
         return 1 + self.amplitude
 
     def describe(self) -> str:
@@ -107,6 +122,11 @@ class Bursts:
         instants, factors = self._path(start_s, end_s)
         first = np.searchsorted(instants, start_s, side="right") - 1
         return float(factors[first : np.searchsorted(instants, end_s, side="right")].max())
+
+    @property
+    def highest(self) -> float:
+        """The factor of a burst."""
+        return float(self._factors.max())
 
     def describe(self) -> str:
         """Return the factor in words."""

@@ -8,14 +8,19 @@ from math import floor, lgamma, log
 import numpy as np
 from numpy.typing import NDArray
 
+from domain.errors import InputError
 from domain.workload import Arrivals
 from twin.traces import WINDOW_S
 from twin.workloads.batches import BatchSizes
 from twin.workloads.choice import Choice
+from twin.workloads.limits import MOST_IN_WINDOW
 from twin.workloads.randomness import Part, Recent, generator
+from twin.workloads.replay import slots_of
 
 SLACK = 1e-9
-"""Windows that are looked at beyond a slot's own, so that rounding loses no request at a boundary."""
+"""Part of a window, and of the time, that is looked at beyond a slot's own, so that rounding loses no request."""
+LONG_BURST = 64
+"""Draws of gaps after which a client that still is in its window is in a burst, and the next draw is as long as all."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,22 @@ class Clock:
     windows: int
     """Windows from the one that holds start_s to the last of the file."""
     repeat: bool
-    """True where the first of them follows the last."""
+    """True where start_s follows the end of the last."""
+
+    @property
+    def first(self) -> int:
+        """Window that holds start_s."""
+        return floor(self.start_s / WINDOW_S)
+
+    @property
+    def round_s(self) -> float:
+        """Seconds of the windows from start_s to the end of the last."""
+        return (self.first + self.windows) * WINDOW_S - self.start_s
+
+    def number(self, after_s: float) -> int:
+        """Return the number of the window, counted on over rounds, that is so many of its seconds after the start."""
+        round_, within = divmod(after_s, self.round_s)
+        return int(round_) * self.windows + floor((within + self.start_s) / WINDOW_S) - self.first
 
 
 @dataclass(frozen=True)
@@ -73,42 +93,44 @@ class RenewalStream:
         self._title, self._clients, self._clock = title, clients, clock
         self._lm, self._origins, self._prompts = lm, origins, prompts
         self._seed, self._stream = seed, stream
-        self._first = floor(clock.start_s / WINDOW_S)
         self._window = Recent(self._draw)
 
     @property
     def slots(self) -> int | None:
         """Slots that the windows last; None where they repeat."""
         clock = self._clock
-        seconds = ((self._first + clock.windows) * WINDOW_S - clock.start_s) / clock.scale
-        return None if clock.repeat else -int(-seconds // clock.slot_s)
+        return None if clock.repeat else slots_of(np.nextafter(clock.round_s / clock.scale, 0.0), clock.slot_s)
 
     def arrivals(self, slot: int) -> Arrivals:
         """Return the requests of a slot."""
         clock = self._clock
         start, end = slot * clock.slot_s, (slot + 1) * clock.slot_s
-        low, high = ((clock.start_s + t * clock.scale) / WINDOW_S for t in (start, end))
-        parts = [
-            self._window(w).between(start, end)
-            for w in range(max(self._first, floor(low - SLACK)), floor(high + SLACK) + 1)
-        ]
+        slack = SLACK * (WINDOW_S + end * clock.scale)
+        low, high = (
+            clock.number(max(0.0, after)) for after in (start * clock.scale - slack, end * clock.scale + slack)
+        )
+        parts = [self._window(number).between(start, end) for number in range(low, high + 1)]
         full = [part for part in parts if len(part)]
         return full[0] if len(full) == 1 else Arrivals.concatenate(full)
 
-    def _draw(self, window: int) -> Arrivals:
-        """All requests of a window, numbered on from those of the file where it repeats."""
+    def _draw(self, number: int) -> Arrivals:
+        """All requests of a window that come after start_s; where the file repeats, windows are numbered on."""
         clock = self._clock
-        round_, place = divmod(window - self._first, clock.windows)
+        round_, place = divmod(number, clock.windows)
         if round_ and not clock.repeat:
             return Arrivals.empty()
-        rng = generator(self._seed, self._stream, Part.WINDOW, window)
-        known = self._clients
-        rows = slice(*np.searchsorted(known.window, [self._first + place, self._first + place + 1]))
-        times, client = renewals(rng, known.rate[rows], known.shape[rows], known.weibull[rows], WINDOW_S)
-        times = (window * WINDOW_S + times - clock.start_s) / clock.scale
-        order = np.argsort(times, kind="stable")
-        order = order[times[order] >= 0.0]  # a run that begins within a window misses what came before
-        times, client = times[order], client[order]
+        rng = generator(self._seed, self._stream, Part.WINDOW, clock.first + number)
+        known, window = self._clients, clock.first + place
+        rows = slice(*np.searchsorted(known.window, [window, window + 1]))
+        try:
+            times, client = renewals(rng, known.rate[rows], known.shape[rows], known.weibull[rows], WINDOW_S)
+        except OverflowError as error:
+            raise InputError(f"{self._title}: in the window from {window * WINDOW_S:g} s on, {error}.") from None
+        after = window * WINDOW_S + times - clock.start_s
+        order = np.argsort(after, kind="stable")
+        order = order[after[order] >= 0.0]  # what comes before start_s in its window is no part of a round
+        after, client = np.minimum(after[order], np.nextafter(clock.round_s, 0.0)), client[order]
+        times = (round_ * clock.round_s + after) / clock.scale
         u = rng.random((3, len(times)))
         node = self._origins.pick(times, u[:2]) if known.node is None else known.node[rows][client]
         return Arrivals(times, node, np.full(len(times), self._lm, dtype=np.int64), self._prompts.pick(u[2]))
@@ -130,6 +152,7 @@ def renewals(
     shape: NDArray[np.float64],
     weibull: NDArray[np.bool_],
     window_s: float,
+    most: int = 2 * MOST_IN_WINDOW,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Draw C independent equilibrium renewal processes over [0, window_s).
 
@@ -142,9 +165,13 @@ def renewals(
         shape: [C] shape of the gaps.
         weibull: [C] True for Weibull gaps, False for Gamma.
         window_s: Seconds.
+        most: Requests of all together that memory should hold.
 
     Returns:
         Times in seconds, client by client, and the client (0 … C-1) of each.
+
+    Raises:
+        OverflowError: they are more than `most`, by their rates or by a shape that makes endless bursts.
     """
     # The mean gap over its scale: Gamma(1 + 1/k) of a Weibull, k of a Gamma.
     mean = [lgamma(1 + 1 / k) if w else log(k) for k, w in zip(shape.tolist(), weibull.tolist(), strict=True)]
@@ -154,17 +181,26 @@ def renewals(
     )
     times: list[NDArray[np.float64]] = []
     client: list[NDArray[np.int64]] = []
+    total = 0
     for c in np.flatnonzero(first < window_s):
-        last = float(first[c])
+        last, drawn = float(first[c]), 1
         mine = [first[c : c + 1]]
         while last < window_s:
             count = 16 + int(1.2 * rate[c] * (window_s - last))
+            if len(mine) > LONG_BURST:
+                count = max(count, drawn)
+            drawn += count
+            if total + drawn > most:
+                raise OverflowError(
+                    f"clients send more than {most:,} requests, the last of them with shape {shape[c]:g}"
+                )
             draws = rng.standard_exponential(count) if weibull[c] else rng.standard_gamma(shape[c], count)
             mine.append(last + np.cumsum(_gaps(draws, log_scale[c], shape[c], weibull[c])))
             last = float(mine[-1][-1])
         joined = np.concatenate(mine)
         times.append(joined[: np.searchsorted(joined, window_s)])
         client.append(np.full(len(times[-1]), c, dtype=np.int64))
+        total += len(times[-1])
     if not times:
         return np.empty(0), np.empty(0, dtype=np.int64)
     return np.concatenate(times), np.concatenate(client)

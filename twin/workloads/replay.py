@@ -61,8 +61,14 @@ class ReplayStream:
 
 
 def slots_of(last_s: float, slot_s: float) -> int:
-    """Return how many slots it takes until a request at `last_s` has arrived."""
-    return math.floor(last_s / slot_s) + 1
+    """Return how many slots it takes until a request at `last_s` has arrived.
+
+    Slot t is [t * slot_s, (t + 1) * slot_s) in the products as they round, which a quotient does not always say.
+    """
+    slots = max(1, math.floor(last_s / slot_s))
+    while slots * slot_s <= last_s:
+        slots += 1
+    return slots
 
 
 def resample(
