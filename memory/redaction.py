@@ -11,10 +11,16 @@ HIDDEN = "***"
 _USERINFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(?:[^\s/?#\"'<>]*|[^\s/?#@:\"'<>]+:[^\s\"'<>]*)@")
 """scheme://user:password@ as RFC 3986 has it, and with the characters that a password should have had escaped."""
 _PARAMETER = re.compile(
-    r"([?&;][^=&;\s\"'<>]*(?:password|passwd|token|secret|api[_-]?key|signature)[^=&;\s\"'<>]*=)[^&;\s\"'<>]+",
+    r"([?&;](?:key|sig|auth|[^=&;\s\"'<>]*(?:password|passwd|token|secret|api[_-]?key|access[_-]?key|signature|"
+    r"credential)[^=&;\s\"'<>]*)=)[^&;\s\"'<>]+",
     re.IGNORECASE,
 )
 """?apiKey=…, &tlsCertificateKeyFilePassword=… and their like."""
+
+
+def holds_secret(address: str) -> bool:
+    """True for an address with a user name, a password or a secret parameter."""
+    return redact(address) != address
 
 
 def redact(text: str) -> str:

@@ -12,6 +12,7 @@ from langchain_core.language_models import BaseChatModel
 from domain.ledger import Role
 from graph.models.breaker import CircuitBreaker
 from graph.models.budget import Price
+from memory.secrets import Secrets
 
 
 class AnswerFormat(StrEnum):
@@ -50,5 +51,5 @@ class Agent:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """What else shapes an answer (temperature, seed …): plain data, part of the key of a tape's entry."""
     price: Price | None = None
-    secrets: tuple[str, ...] = field(default=(), repr=False)
-    """Texts that must never leave: they are struck out of answers, errors and tool calls."""
+    secrets: Secrets = field(default=Secrets())
+    """They are struck out of answers, errors and tool calls, whatever the server sends."""

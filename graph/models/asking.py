@@ -134,7 +134,7 @@ async def ask(
     left_s = agent.timeout_s if account is None else min(agent.timeout_s, account.seconds_left)
     refused = _refusal(agent, left_s)
     if refused is not None:
-        return Attempt(tuple(said), None, error=str(refused))
+        return Attempt(tuple(said), None, error=refused.told(agent.secrets))
     caller = Caller(agent, line, slot, account, clock, started + left_s, key)
     answer: str | None = None
     failure: Failure | None = None
@@ -153,8 +153,8 @@ async def ask(
         _tell_breaker(agent, known, failure)
     return Attempt(
         messages=(*messages, *[_struck(message, agent) for message in said[len(messages) :]]),
-        answer=None if answer is None else _strike(answer, agent),
-        error=None if failure is None else _strike(str(failure), agent),
+        answer=None if answer is None else agent.secrets.strike(answer),
+        error=None if failure is None else failure.told(agent.secrets),
         prompt_tokens=caller.prompt_tokens,
         completion_tokens=caller.completion_tokens,
         seconds=clock() - started,
@@ -191,10 +191,4 @@ def _tell_breaker(agent: Agent, known: bool, failure: Failure | None) -> None:
 
 
 def _struck(message: Message, agent: Agent) -> Message:
-    return {key: _strike(text, agent) for key, text in message.items()} if agent.secrets else message
-
-
-def _strike(text: str, agent: Agent) -> str:
-    for secret in agent.secrets:
-        text = text.replace(secret, "***")
-    return text
+    return {key: agent.secrets.strike(text) for key, text in message.items()}

@@ -24,6 +24,7 @@ from domain.ledger import Role
 from graph.models.agent import Agent, Endpoint
 from graph.models.breaker import CircuitBreaker
 from graph.models.budget import Price
+from memory.secrets import Secrets
 
 if TYPE_CHECKING:
     from openai import DefaultAsyncHttpxClient
@@ -132,12 +133,13 @@ def make_agent(
         http_async_client=client,
         http_socket_options=(),  # httpx as it comes; else the library warns wherever a proxy is set
     )
-    return _agent(role, settings, model, endpoint or _endpoint(settings, address), price, (key,) if key else ())
+    secrets = Secrets.of(environ) | Secrets([key] if key else [])
+    return _agent(role, settings, model, endpoint or _endpoint(settings, address), price, secrets)
 
 
 def make_silent_agent(role: Role, settings: ModelSettings, price: Price | None = None) -> Agent:
     """Make an agent for a run from a tape: it is the same to the tape, needs no key and cannot be asked."""
-    return _agent(role, settings, Silent(), Endpoint(), price, ())
+    return _agent(role, settings, Silent(), Endpoint(), price, Secrets())
 
 
 @asynccontextmanager
@@ -196,7 +198,7 @@ def _agent(
     model: BaseChatModel,
     endpoint: Endpoint,
     price: Price | None,
-    secrets: tuple[str, ...],
+    secrets: Secrets,
 ) -> Agent:
     given = {
         "temperature": settings.temperature,
@@ -228,9 +230,11 @@ def _address(settings: ModelSettings, environ: Mapping[str, str]) -> str:
 
 
 def _check_address(address: str) -> None:
+    if any(mark in address for mark in "@?#"):  # not quoted, for what may stand there
+        raise InputError(
+            "a base URL must hold no name, no password and no query (@, ? or #); put the key into OPENAI_API_KEY"
+        )
     parts = urllib.parse.urlsplit(address)
-    if parts.username or parts.password:
-        raise InputError("a base URL must not hold a name or a password; put the key into OPENAI_API_KEY")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InputError(f"{address!r} is no base URL; give one such as http://127.0.0.1:8080/v1")
 

@@ -60,9 +60,7 @@ class Reply(NamedTuple):
     def checked(self) -> Reply:
         """Return itself; raises NoAnswerError where the model refused or was cut off."""
         if self.refusal or self.finish == "content_filter":
-            raise NoAnswerError(
-                Reason.REFUSAL, f"the model refuses: {' '.join(self.refusal.split())[:300] or self.finish}"
-            )
+            raise NoAnswerError(Reason.REFUSAL, f"the model refuses: {self.refusal.strip() or self.finish}")
         if self.finish == "length":
             raise NoAnswerError(Reason.TRUNCATED, f"the answer was cut off after {len(self.text)} characters")
         return self

@@ -20,11 +20,14 @@ from langchain_core.exceptions import (
 
 from domain.ledger import Reason
 from graph.models.budget import BudgetExhaustedError
+from memory.secrets import Secrets
 
 AWAY = frozenset({502, 503, 504})
 """HTTP statuses of a server that is there, but whose model is not (yet): as good as no connection."""
 LONGEST = 300
 """Characters of a server's own words that an error keeps."""
+MOST_READ = 2_000
+"""Characters of them that are looked through for parts of secrets."""
 
 
 class NoAnswerError(Exception):
@@ -41,11 +44,14 @@ class Failure:
 
     reason: Reason
     detail: str
+    """As the server put it, at any length and with any secrets; `told` is what may be written down."""
     servers_fault: bool
     """True where the next question is likely to fare no better: it counts for the circuit breaker."""
 
-    def __str__(self) -> str:
-        return f"{self.reason}: {self.detail}"
+    def told(self, secrets: Secrets) -> str:
+        """Reason and detail in the words of the ledger, without secrets and parts of them, LONGEST characters."""
+        words = secrets.strike_parts(" ".join(secrets.strike(self.detail).split())[:MOST_READ])
+        return f"{self.reason}: {words if len(words) <= LONGEST else words[: LONGEST - 1] + '…'}"
 
 
 def classify(error: Exception) -> Failure:
@@ -128,5 +134,4 @@ def _finish_words(error: BaseException) -> str:
 
 
 def _words(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return " ".join(str(error).split())

@@ -90,7 +90,7 @@ class Tape:
         """
         try:
             flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | (0 if resume else os.O_EXCL)
-            tape = cls(path, os.open(path, flags, 0o644), recording=True)
+            tape = cls(path, os.open(path, flags, 0o600), recording=True)
         except FileExistsError:
             raise TapeError(f"{path} exists: choose another name for the tape, or play it with replay") from None
         except OSError as error:

@@ -62,7 +62,7 @@ async def consult(
             elif number >= len(reply.tool_calls):
                 content = f"error: the arguments of {call['name']} are no JSON object"
             else:
-                content = await _run(named, call)
+                content = _cut(caller.agent.secrets.strike(await _run(named, call)))
             said.append({"role": "tool", "content": content, "tool_call_id": call["id"] or "", "name": call["name"]})
     said.append({"role": "user", "content": NOW_ANSWER})
     return (await caller.answer(said, schema)).checked().text
@@ -77,7 +77,10 @@ async def _run(named: Mapping[str, BaseTool], call: ToolCall) -> str:
         said = (await tool.ainvoke({**call, "type": "tool_call"})).content
     except Exception as error:
         said = f"error: {type(error).__name__}: {error}"
-    text = said if isinstance(said, str) else json.dumps(said)
+    return said if isinstance(said, str) else json.dumps(said)
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= LONGEST else text[:LONGEST] + f"… ({len(text) - LONGEST} more characters)"
 
 

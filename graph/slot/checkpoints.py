@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sqlite3
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -71,6 +72,8 @@ async def open_checkpointer(
 
 
 def _connect(path: Path | str, opened: contextlib.ExitStack) -> sqlite3.Connection:
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))  # prompts and answers: its owner's alone
     connection = opened.enter_context(contextlib.closing(sqlite3.connect(path)))
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")

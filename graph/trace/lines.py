@@ -17,7 +17,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,16 +31,14 @@ from domain.errors import InputError
 from graph.slot.build import SlotGraph
 from graph.slot.checkpoints import DURABILITY
 from graph.slot.state import SlotInput
-from memory.redaction import HIDDEN, redact
+from memory.redaction import redact
+from memory.secrets import Secrets
 
 _log = logging.getLogger(__name__)
 
 VERSION = 1
 """Of the form of a line."""
-SECRET_NAMES = ("KEY", "TOKEN", "SECRET", "PASSWORD", "HEADERS")
-"""Environment variables whose names end so hold secrets."""
-SHORTEST_SECRET = 8
-"""Characters below which a value is too common a text to be struck out everywhere."""
+NO_SECRETS = Secrets()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,24 +121,23 @@ class TraceFile:
     """A trace on disk. A run that goes on after a kill goes on in the same file."""
 
     def __init__(
-        self, path: Path, run: str, *, secrets: Sequence[str] = (), clock: Callable[[], float] = time.time
+        self, path: Path, run: str, *, secrets: Secrets = NO_SECRETS, clock: Callable[[], float] = time.time
     ) -> None:
         """Open the file, or create it; a torn last line goes.
 
         Args:
             path: of the file.
             run: named in each line.
-            secrets: texts that must not get into the file.
+            secrets: that must not get into the file.
             clock: seconds since 1970.
 
         Raises:
             InputError: the file cannot be written.
         """
-        self.path, self._run, self._clock = path, run, clock
-        self._secrets = [json.dumps(secret)[1:-1] for secret in secrets]
+        self.path, self._run, self._clock, self._secrets = path, run, clock, secrets
         self.callbacks: list[BaseCallbackHandler] = []
         try:
-            self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+            self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
             os.ftruncate(self._file, _whole(self._file))
         except OSError as error:
             raise InputError(f"{path}: the trace cannot be written: {error.strerror}.") from None
@@ -161,9 +158,7 @@ class TraceFile:
             "ns": part["ns"],
             "data": _without_state(part["data"]),
         }
-        text = redact(json.dumps(line, separators=(",", ":"), default=str))
-        for secret in self._secrets:
-            text = text.replace(secret, HIDDEN)
+        text = redact(self._secrets.strike(json.dumps(line, separators=(",", ":"), default=str)))
         data = text.encode() + b"\n"
         try:
             if os.write(self._file, data) == len(data):
@@ -239,7 +234,7 @@ async def open_trace(
         InputError: the file cannot be written.
     """
     sinks: list[Sink] = []
-    file = TraceFile(path, run, secrets=secrets_in(environ), clock=clock) if path is not None else None
+    file = TraceFile(path, run, secrets=Secrets.of(environ), clock=clock) if path is not None else None
     if file is not None:
         sinks.append(file)
     spans = None
@@ -256,16 +251,6 @@ async def open_trace(
             file.close()
         if spans is not None:
             await asyncio.to_thread(spans.close)
-
-
-def secrets_in(environ: Mapping[str, str]) -> list[str]:
-    """Return the values that must not leave, longest first."""
-    found = {
-        value
-        for name, value in environ.items()
-        if name.upper().endswith(SECRET_NAMES) and len(value) >= SHORTEST_SECRET
-    }
-    return sorted(found, key=len, reverse=True)
 
 
 def _without_state(data: Any) -> Any:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from domain.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +41,20 @@ class AgentRequest:
     checkpoints: str | None = None
     trace: bool = False
     via_graph: bool = False
+
+
+def memory_address(option: str | None, environ: Mapping[str, str]) -> str | None:
+    """What --memory names, else MONGODB_URI; None where neither does.
+
+    Raises:
+        InputError: the option holds a secret, which everybody on the machine could read in its list of processes.
+    """
+    if option is not None:
+        from memory.redaction import holds_secret  # brings numpy, which --help does not need
+
+        if holds_secret(option):
+            raise InputError(
+                "--memory must hold no user name and no password; put the whole address into MONGODB_URI and leave "
+                "--memory out."
+            )
+    return option or environ.get("MONGODB_URI", "").strip() or None

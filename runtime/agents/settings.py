@@ -25,7 +25,7 @@ from policies.random import RandomDeployer, RandomPlanner, RandomScheduler
 from policies.steady import SteadyDeployer
 from runtime.agents.families import AGENT, mix, recipe_of, roles_of
 from runtime.agents.local_llm import model_file
-from runtime.agents.request import AgentRequest
+from runtime.agents.request import AgentRequest, memory_address
 from twin.files import read_document
 from twin.sentences import one_of
 
@@ -187,7 +187,7 @@ def read_request(request: AgentRequest, slot_s: float, environ: Mapping[str, str
         shadows=request.shadow,
         tape=request.tape,
         replay_tape=request.replay_tape,
-        memory=request.memory or environ.get("MONGODB_URI", "").strip() or None,
+        memory=memory_address(request.memory, environ),
         checkpoints=_checkpoints(request.checkpoints),
         trace=request.trace,
         via_graph=request.via_graph or request.approve or request.dry_run or bool(request.shadow) or request.trace,

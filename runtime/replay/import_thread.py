@@ -27,6 +27,7 @@ from domain.ledger import Role
 from graph.slot.checkpoints import thread_of
 from graph.studio.world import Made
 from memory import MemoryAway, open_memory
+from memory.redaction import redact
 from policies.families import FAMILIES
 from runtime.replay.recorded import Slots, from_checkpoints, from_memory, with_worlds
 from runtime.replay.supersteps import RecordedSlot, supersteps
@@ -169,7 +170,7 @@ def _testbed(folder: Path, name: str) -> str:
 
 def _the_one(run: str | None, known: list[str], source: str) -> str:
     if run is None and len(known) != 1:
-        raise InputError(f"{source} holds the runs {', '.join(known) or '(none)'}; choose one with --run.")
+        raise InputError(f"{redact(source)} holds the runs {', '.join(known) or '(none)'}; choose one with --run.")
     return known[0] if run is None else run
 
 
@@ -214,8 +215,8 @@ def command(
         recording = asyncio.run(read_source(source, run, wanted, testbed))
         if not recording.slots:
             raise InputError(
-                f"{source} holds no slot of {recording.run} in --slots {slots}. A run keeps the checkpoints of its "
-                "last slots (--checkpoints); its memory has the decisions of all, and can be imported in their place."
+                f"{redact(source)} holds no slot of {recording.run} in --slots {slots}. A run keeps the checkpoints of "
+                "its last slots (--checkpoints); its memory has the decisions of all, and can be imported instead."
             )
         tell = show_thread(recording.run, url) if shared else import_thread(recording, url)
         thread = asyncio.run(tell)

@@ -19,6 +19,7 @@ from graph.models.agent import Agent, AnswerFormat, Endpoint
 from graph.models.asking import Asking
 from graph.models.breaker import CircuitBreaker
 from graph.models.budget import Budget, Limits, Price
+from memory.secrets import Secrets
 from tests.scripted import (
     RateLimited,
     Reply,
@@ -327,14 +328,30 @@ async def test_a_cache_of_the_model_is_used() -> None:
     assert len(calls(asked)) == 1
 
 
-async def test_a_secret_that_the_server_throws_back_is_struck_out() -> None:
-    key = "sk-very-secret"
-    for reply in (answers(f'{{"a": "{key}"}}'), lambda *_: ModelInvalidRequestError(f"bad key {key}")):
-        asked = agent(reply, secrets=(key,))
+KEY = "sk-9fQ2xv7Lw0ZrTqY5uE1h"
+
+
+async def test_of_a_secret_that_the_server_throws_back_nothing_stays() -> None:
+    errors = [f"bad key {KEY}", f"{{'error': 'bad key {KEY[:12]}…'}}", 1990 * "x" + KEY]
+    errors += [n * "x" + f" bad key {KEY}, go away" for n in range(270, 300, 3)]
+    replies = [answers(f'{{"a": "{KEY}"}}'), *[refuses(words) for words in errors]]
+    for reply in [*replies, *[lambda *_, said=words: ModelInvalidRequestError(said) for words in errors]]:
+        asked = agent(reply, secrets=Secrets([KEY]))
         attempt = await ask(asked)
-        assert key not in repr(attempt)
-        assert "***" in repr(attempt)
-        assert key not in repr(asked)
+        assert all(KEY[at : at + 6] not in repr((attempt, asked)) for at in range(len(KEY) - 5))
+        assert len(attempt.error or "") <= 340
+
+
+async def test_of_a_secret_that_a_tool_throws_back_nothing_stays_where_its_reply_is_cut_off() -> None:
+    @tool
+    async def look() -> str:
+        """Look."""
+        return 19_990 * "x" + KEY
+
+    wish = AIMessage("", tool_calls=[{"name": "look", "args": {}, "id": "1"}])
+    attempt = await ask(agent(in_turn(answers(wish), answers('{"a": 1}')), secrets=Secrets([KEY])), tools=[look])
+    assert (attempt.answer, attempt.messages[3]["content"][19_985:]) == ('{"a": 1}', "xxxxx***")
+    assert KEY[:6] not in repr(attempt)
 
 
 @tool

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from langchain_core.tools import tool
+from langchain_openai import ChatOpenAI
+from pydantic import SecretStr
 
 from domain.errors import InputError
 from domain.ledger import Attempt, Reason, Role
@@ -17,6 +19,7 @@ from graph.models.asking import Asking
 from graph.models.budget import Price
 from graph.models.client import ModelSettings, can_be_asked, default_settings, make_agent, open_agents, with_base_url
 from graph.models.tape import Tape
+from memory.secrets import Secrets
 from tests.fake_openai import (
     Behaviour,
     FakeOpenAI,
@@ -277,7 +280,10 @@ def test_a_key_that_cannot_be_sent_is_refused_without_being_shown(key: str) -> N
         ({"breaker_failures": 0}, "circuit breaker"),
         ({"base_url": "localhost:8080"}, "is no base URL"),
         ({"base_url": "http://"}, "is no base URL"),
-        ({"base_url": "https://me:sk-1@model.test/v1"}, "must not hold a name or a password"),
+        ({"base_url": "https://me:sk-1@model.test/v1"}, "must hold no name, no password and no query"),
+        ({"base_url": "me:sk-1@model.test/v1"}, "must hold no name, no password and no query"),
+        ({"base_url": "https://model.test/v1?api_key=sk-1"}, "put the key into OPENAI_API_KEY"),
+        ({"base_url": "https://model.test/v1#sk-1"}, "put the key into OPENAI_API_KEY"),
     ],
 )
 def test_settings_that_make_no_sense_are_one_sentence(changes: dict[str, Any], words: str) -> None:
@@ -290,7 +296,10 @@ def test_a_server_on_this_machine_takes_the_place_of_every_model_and_gets_no_key
     settings = with_base_url({role: default_settings(role) for role in Role}, "smol", "http://127.0.0.1:8080/v1")
     for role in Role:
         agent = make_agent(role, settings[role], {"OPENAI_API_KEY": KEY})
-        assert (agent.name, agent.secrets) == ("smol", ())
+        assert agent.name == "smol"
+        assert isinstance(agent.model, ChatOpenAI)
+        assert agent.model.openai_api_key == SecretStr("none")
+        assert agent.secrets == Secrets([KEY]), "it may be told to throw back what it does not get"
         assert agent.endpoint.address == "http://127.0.0.1:8080/v1"
 
 

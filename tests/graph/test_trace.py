@@ -29,6 +29,7 @@ from graph.models.asking import Asking
 from graph.slot.deps import Filling
 from graph.trace.lines import Trace, TraceFile, TracePart, open_trace, read_trace
 from graph.trace.spans import Spans
+from memory.secrets import Secrets
 from tests.agents import asker, bristol_run, good_plan
 from tests.scripted import ScriptedChatModel, answers, counted, in_turn, is_dead
 from twin.testbeds import load_builtin
@@ -130,15 +131,18 @@ def test_a_line_keeps_what_it_was_given(tmp_path: Path) -> None:
 
 def test_no_secret_of_the_environment_gets_into_the_file(tmp_path: Path) -> None:
     path = tmp_path / "trace.jsonl"
-    secret, odd = "sk-0123456789", 'quo"te\\and\nline'
-    with TraceFile(path, "r", secrets=[secret, odd]) as file:
+    secret, odd, amp = "sk-0123456789", 'quo"te\\and\nline', "amper&sand-and-more"
+    with TraceFile(path, "r", secrets=Secrets([secret, odd, amp])) as file:
         file.part(0, part(error=f"no such key {secret}", result={"a": [odd, {secret: odd}]}))
         file.part(0, part(error="mongodb://me:pa55word@host/ is away", result=None))
+        file.part(0, part(error=f"no such key at http://host/?api_key={amp}", result=None))
     text = path.read_text()
     for hidden in (secret, json.dumps(odd)[1:-1], "pa55word"):
         assert hidden not in text
-    first, second = read_trace(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    first, second, third = read_trace(path)
     assert first.data["result"] == {"a": ["***", {"***": "***"}]}
+    assert third.data["error"] == "no such key at http://host/?api_key=***"
     assert second.data["error"] == "mongodb://***@host/ is away"
 
 

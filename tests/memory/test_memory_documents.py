@@ -64,6 +64,7 @@ def test_bytes_that_are_no_records_are_refused(data: bytes, requests: int, says:
         ("mongodb://ada:s3/cr#et?@db/x", "mongodb://***@db/x"),
         ("twice http://a:b@c and https://d@e.", "twice http://***@c and https://***@e."),
         ("https://h/v1?api_key=k&x=1&Token=t", "https://h/v1?api_key=***&x=1&Token=***"),
+        ("https://h/v1?key=k&sig=s&keynote=x", "https://h/v1?key=***&sig=***&keynote=x"),
         ("mongodb://h/?tlsCertificateKeyFilePassword=p&w=1", "mongodb://h/?tlsCertificateKeyFilePassword=***&w=1"),
         ("no secret: https://h:8080/path and ada@example.org", "no secret: https://h:8080/path and ada@example.org"),
         ("https://h/who?mail=ada@example.org", "https://h/who?mail=ada@example.org"),

@@ -15,6 +15,7 @@ from rich.console import Console
 from domain.errors import InputError
 from policies.families import Recipe
 from runtime.agents.families import family_code
+from runtime.agents.request import memory_address
 from runtime.cli.commands.experiments import command_name
 from runtime.report.tables import output_console
 from runtime.results.run_folder import RunFolder
@@ -106,7 +107,7 @@ def prepare(question: Question) -> Study:
     testbed = edited(recording.testbed, question.edits)
     cluster = cluster_for(testbed, recording.cluster) if question.edits else recording.cluster
     origins(recording.cluster, cluster)
-    memory = question.memory or os.environ.get("MONGODB_URI", "").strip() or None
+    memory = memory_address(question.memory, os.environ)
     runs = [recording.read(recorded, seed) for seed in recording.summary.seeds]
     return Study(recording, recorded, runs, families, question.edits, testbed, cluster, memory, own)
 
