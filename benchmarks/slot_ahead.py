@@ -18,7 +18,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from rich.progress import track
 
@@ -27,6 +26,7 @@ from domain.cluster import Cluster
 from domain.workload import Arrivals
 from twin.bound import nonanticipating_mean_s
 from twin.bound.solo import best_seconds, solo
+from twin.compiled import compiled_alone
 from twin.testbeds import load_builtin
 from twin.workloads import load_workload
 
@@ -55,7 +55,7 @@ class Problem:
         return self.origins * MOST_PROMPTS / (MOST_PROMPTS + 1)
 
 
-@njit(cache=True)
+@compiled_alone
 def _slots(
     left_s: float, times_s: NDArray[np.float64], prompts: NDArray[np.int64], seconds: float, slot_s: float
 ) -> tuple[NDArray[np.float64], float]:

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from domain.cluster import Cluster
 from domain.decisions import NOWHERE, MacroPolicy, RoutingPlan
 from domain.telemetry import Phase, Snapshot
-from policies.rehearsal.fluid import compiled
 from policies.rehearsal.forecast import Forecast, Traffic
 from policies.rehearsal.menu import admission
+from twin.compiled import compiled_alone
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -36,7 +36,7 @@ FULLEST = 0.9
 """Load of pods that is counted at most: the nearer to 1, the longer would all who come later have to wait."""
 
 
-@compiled
+@compiled_alone
 def assign(
     order: IntArray,
     origins: IntArray,

@@ -13,16 +13,14 @@ that makes the sum of latencies least puts the same marginal cost on all pods th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from twin.compiled import compiled_alone
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-F = TypeVar("F", bound=Callable[..., object])
 
 FULL = 0.98
 """Utilisation beyond which a pod is overloaded: traffic above it counts as lost."""
@@ -32,13 +30,7 @@ ROUNDS = 4
 """Rounds of splitting the traffic and slowing the pods that share a GPU."""
 
 
-def compiled(function: F) -> F:
-    """Compile with Numba and cache the machine code beside the source."""
-    options: dict[str, Any] = {"cache": True, "error_model": "numpy"}
-    return cast("F", njit(**options)(function))
-
-
-@compiled
+@compiled_alone
 def evaluate(
     count: FloatArray,
     fixed: FloatArray,

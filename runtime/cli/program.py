@@ -91,6 +91,7 @@ app.command("evaluate-model")(evaluate.evaluate_model)
 app.command()(looks.families)
 app.command()(looks.report)
 app.command()(whatif.whatif)
+app.command("compile")(looks.compile_ahead)
 _group("trace", "Look at traces of requests.").command("inspect")(looks.trace_inspect)
 _group("testbed", "Look at testbeds and make new ones.").command("show")(looks.testbed_show)
 

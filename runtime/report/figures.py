@@ -11,13 +11,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.transforms import Bbox
 
+from runtime.report.plotting import Axes, Bbox, Figure, Line2D, mpl
 from runtime.results.intervals import Interval, interval, interval_ranks
 from runtime.results.summary import Summary
 
@@ -55,21 +51,23 @@ def draw(summary: Summary, folder: Path) -> list[Path]:
 
 def save(folder: Path, name: str, figure: Callable[[], Figure]) -> list[Path]:
     """Draw a figure in the house's style; write it as PNG and SVG and return the two files."""
-    with mpl.rc_context(
-        {
-            "svg.hashsalt": "edgewise",
-            "svg.fonttype": "path",
-            "font.family": "DejaVu Sans",
-            "font.size": 10.0,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "hatch.linewidth": 0.6,
-            "axes.axisbelow": True,
-        }
-    ):
-        drawn = figure()
-        drawn.savefig(folder / f"{name}.png", dpi=150, metadata={"Software": None})
-        drawn.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
+    with mpl.rc_context():
+        mpl.rcdefaults()  # whatever a user has set for figures of their own
+        with mpl.rc_context(
+            {
+                "svg.hashsalt": "edgewise",
+                "svg.fonttype": "path",
+                "font.family": "DejaVu Sans",
+                "font.size": 10.0,
+                "axes.spines.top": False,
+                "axes.spines.right": False,
+                "hatch.linewidth": 0.6,
+                "axes.axisbelow": True,
+            }
+        ):
+            drawn = figure()
+            drawn.savefig(folder / f"{name}.png", dpi=150, metadata={"Software": None})
+            drawn.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
     return [folder / f"{name}.png", folder / f"{name}.svg"]
 
 

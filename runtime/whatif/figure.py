@@ -6,9 +6,8 @@ import textwrap
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
+from runtime.report.plotting import Axes, Figure
 from runtime.report.tables import MOST_LMS
 from runtime.whatif.answer import Change, WhatIf
 from runtime.whatif.difference import MEAN, OBJECTIVE, SERVED

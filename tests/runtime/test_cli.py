@@ -30,6 +30,7 @@ COMMANDS = [
     ["report"],
     ["trace", "inspect"],
     ["testbed", "show"],
+    ["compile"],
 ]
 HOUSE = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("small_effort")

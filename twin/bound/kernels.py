@@ -7,15 +7,14 @@ time, nothing is rounded to the grid (docs/bound.md, claim 7).
 
 from __future__ import annotations
 
-from numba import njit
-
 from twin.bound.menu import BoolArray, FloatArray, IntArray
+from twin.compiled import compiled, compiled_alone
 
 LATE = -1
 """Course of a request that costs least when it takes longer than its patience."""
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _paid(paid: FloatArray, course: int, time_s: float, width: float) -> float:
     """The integral of the course's prices from 0 to time_s; nothing is paid after the grid."""
     place = time_s / width
@@ -26,7 +25,7 @@ def _paid(paid: FloatArray, course: int, time_s: float, width: float) -> float:
     return float(paid[course, bin_] + (place - bin_) * (paid[course, bin_ + 1] - paid[course, bin_]))
 
 
-@njit(cache=True, error_model="numpy")
+@compiled_alone
 def choose(
     ready_s: FloatArray,
     prompts: IntArray,
@@ -72,7 +71,7 @@ def choose(
         cost[q], start_s[q], course[q] = best, best_start, best_course
 
 
-@njit(cache=True, error_model="numpy")
+@compiled_alone
 def occupy(
     served: BoolArray,
     prompts: IntArray,
@@ -98,7 +97,7 @@ def occupy(
             busy[g, b] += max(0.0, min(end, (b + 1) * width) - max(start, b * width))
 
 
-@njit(cache=True, error_model="numpy")
+@compiled_alone
 def steepness(prices: FloatArray, slope: FloatArray, step: FloatArray) -> float:
     """Clear the slope of prices that are 0 and would fall; return the squared length of the rest, weighted by step."""
     total = 0.0
@@ -109,7 +108,7 @@ def steepness(prices: FloatArray, slope: FloatArray, step: FloatArray) -> float:
     return total
 
 
-@njit(cache=True, error_model="numpy")
+@compiled_alone
 def move(prices: FloatArray, push: FloatArray, slope: FloatArray, step: FloatArray, keep: float, gain: float) -> None:
     """Turn the push towards the slope and move the prices along it, never below 0; all in place."""
     for j in range(prices.shape[0]):

@@ -1,7 +1,8 @@
-"""families, report, trace inspect and testbed show: what is there to look at."""
+"""families, report, trace inspect, testbed show and compile: what is there to look at, and to make ahead."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -64,3 +65,25 @@ def testbed_show(
     from runtime.cli.commands.looks import show_testbed
 
     show_testbed(testbed, generate, seed, out, with_sources)
+
+
+def compile_ahead(
+    cache: Annotated[
+        Path | None,
+        option(
+            "--cache",
+            "FOLDER",
+            "Where it is kept; EDGEWISE_CACHE names the folder to later runs.",
+            shown="EDGEWISE_CACHE, or the user's cache folder",
+        ),
+    ] = None,
+) -> None:
+    """Compile ahead what runs need compiled, for an image or for users who may not write to a cache.
+
+    Example: **edgewise compile --cache /opt/edgewise-cache**
+    """
+    if cache is not None:
+        os.environ["EDGEWISE_CACHE"] = str(cache.absolute())
+    from runtime.cli.commands.compiling import compile_ahead
+
+    compile_ahead()
