@@ -50,6 +50,8 @@ class Reason(StrEnum):
     RATE_LIMIT = "rate_limit"
     REFUSAL = "refusal"
     TRUNCATED = "truncated"
+    MISPLACED = "misplaced"
+    """The answer came where none is read: as reasoning, or as a call of a tool that nobody offered."""
     REJECTED_BY_SERVER = "rejected_by_server"
     BREAKER_OPEN = "breaker_open"
     BUDGET = "budget"

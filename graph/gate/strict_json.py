@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from domain.ledger import Reason
+from graph.models.wrapping import bare_object
 from prompts.quoting import quoted
 
 MOST_BYTES = 256 * 1024
@@ -30,7 +31,7 @@ class AnswerError(Exception):
 
 
 def strict_json(text: str) -> Json:
-    """Read one JSON object, with nothing around it but white space or one Markdown fence.
+    """Read one JSON object; thoughts, words or a Markdown fence around it are no harm (`graph.models.wrapping`).
 
     Raises:
         AnswerError: too long, not Unicode, not JSON, too deep, a key twice, NaN or Infinity (1e999 is Infinity too), an
@@ -42,7 +43,7 @@ def strict_json(text: str) -> Json:
         _invalid(f"The answer has half of a surrogate pair at character {error.start}; use whole characters only.")
     if size > MOST_BYTES:
         _invalid(f"The answer is longer than {MOST_BYTES // 1024} KiB; answer with the JSON object alone, and short.")
-    body = _without_fence(text.strip())
+    body = _without_fence(bare_object(text)[0])
     try:
         value = _DECODER.decode(body)
     except json.JSONDecodeError as error:

@@ -12,6 +12,7 @@ from langchain_core.language_models import BaseChatModel
 from domain.ledger import Role
 from graph.models.breaker import CircuitBreaker
 from graph.models.budget import Price
+from graph.models.turns import Turns
 from memory.secrets import Secrets
 
 
@@ -24,14 +25,26 @@ class AnswerFormat(StrEnum):
 
 
 @dataclass
+class Abilities:
+    """What a model on a server was found to take. Changed as its agents learn."""
+
+    answer_format: AnswerFormat = AnswerFormat.JSON_SCHEMA
+    """The tightest form that it has not turned down yet."""
+    left_out: frozenset[str] = frozenset()
+    """Parameters that it complained of. Without `max_completion_tokens` it is sent `max_tokens`."""
+    stumbled: int = 0
+    """Answers in a row that came in a looser form only, after the server had broken down over the tightest."""
+
+
+@dataclass
 class Endpoint:
-    """A model server as its agents know it. Shared, and changed as they learn."""
+    """A model on a server, as its agents know it. Shared, and changed as they learn."""
 
     address: str = ""
     """Base URL, for sentences; it holds no credentials."""
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
-    answer_format: AnswerFormat = AnswerFormat.JSON_SCHEMA
-    """The tightest form that the server has not rejected yet."""
+    abilities: Abilities = field(default_factory=Abilities)
+    turns: Turns = field(default_factory=Turns)
 
 
 @dataclass(frozen=True)
@@ -53,3 +66,8 @@ class Agent:
     price: Price | None = None
     secrets: Secrets = field(default=Secrets())
     """They are struck out of answers, errors and tool calls, whatever the server sends."""
+
+    @property
+    def where(self) -> str:
+        """The server, for sentences."""
+        return self.endpoint.address or self.name

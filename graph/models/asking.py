@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from langchain_core.tools import BaseTool
@@ -20,6 +21,7 @@ from langchain_core.tools import BaseTool
 from domain.errors import InputError
 from domain.ledger import Attempt, Reason
 from graph.models.agent import Agent
+from graph.models.breaker import Leave
 from graph.models.budget import Account, Budget
 from graph.models.calling import Caller
 from graph.models.conversation import Message
@@ -28,6 +30,13 @@ from graph.models.line import Line
 from graph.models.tape import Question, Tape
 from graph.models.time_limits import TimeLimits
 from graph.models.tool_rounds import consult
+
+OURS = (Reason.BUDGET, Reason.TIMEOUT)
+"""Reasons that say nothing about the server where they are not its fault."""
+MOST_OF_IT = 0.5
+"""Share of the time of a question for which the server must owe an answer, to be at fault when the time is over."""
+LONGEST_HOLD_S = 600.0
+"""Seconds for which a server is left alone at most because it has asked for that."""
 
 Asker = Callable[[Sequence[Message], Mapping[str, Any], int], Awaitable[Attempt]]
 """Messages, JSON schema and the number of the attempt (0, 1) to what came back."""
@@ -132,25 +141,29 @@ async def ask(
     """
     said, started = list(messages), clock()
     left_s = agent.timeout_s if account is None else min(agent.timeout_s, account.seconds_left)
-    refused = _refusal(agent, left_s)
-    if refused is not None:
-        return Attempt(tuple(said), None, error=refused.told(agent.secrets))
+    if left_s <= 0:
+        spent = Failure(Reason.BUDGET, "the seconds of the slot are spent", servers_fault=False)
+        return Attempt(tuple(said), None, error=spent.told(agent.secrets))
+    leave = agent.endpoint.breaker.admit()
+    if leave is None:
+        return Attempt(tuple(said), None, error=_left_alone(agent).told(agent.secrets))
     caller = Caller(agent, line, slot, account, clock, started + left_s, key)
     answer: str | None = None
     failure: Failure | None = None
     known = False
     try:
-        async with limits.within(left_s) as limit:
-            if tools:
-                answer = await consult(caller, said, schema, tools)
-            else:
-                answer = (await caller.answer(said, schema)).checked().text
+        with nullcontext() if account is None else account.asking():
+            async with limits.within(left_s) as limit:
+                if tools:
+                    answer = await consult(caller, said, schema, tools)
+                else:
+                    answer = (await caller.answer(said, schema)).checked().text
         known = True
     except Exception as error:
         known = True
-        failure = _overdue(agent, left_s) if limit.expired() else classify(error)
+        failure = _overdue(caller, left_s) if limit.expired() else classify(error)
     finally:
-        _tell_breaker(agent, known, failure)
+        _tell_breaker(caller, leave, known, failure)
     return Attempt(
         messages=(*messages, *[_struck(message, agent) for message in said[len(messages) :]]),
         answer=None if answer is None else agent.secrets.strike(answer),
@@ -161,33 +174,37 @@ async def ask(
     )
 
 
-def _refusal(agent: Agent, left_s: float) -> Failure | None:
-    if left_s <= 0:
-        return Failure(Reason.BUDGET, "the seconds of the slot are spent", servers_fault=False)
-    breaker = agent.endpoint.breaker
-    if not breaker.admit():
-        where = agent.endpoint.address or agent.name
-        return Failure(
-            Reason.BREAKER_OPEN,
-            f"{where} kept failing and is left alone for {breaker.seconds_left:.3g} s more",
-            servers_fault=False,
-        )
-    return None
+def _left_alone(agent: Agent) -> Failure:
+    seconds = agent.endpoint.breaker.seconds_left
+    return Failure(
+        Reason.BREAKER_OPEN,
+        f"{agent.where} kept failing and is left alone for {seconds:.3g} s more",
+        servers_fault=False,
+    )
 
 
-def _overdue(agent: Agent, left_s: float) -> Failure:
-    reason = Reason.BUDGET if left_s < agent.timeout_s else Reason.TIMEOUT
-    return Failure(reason, f"no answer from {agent.name} in the {left_s:.3g} s that it had", servers_fault=True)
+def _overdue(caller: Caller, left_s: float) -> Failure:
+    """The time was over. It is the server's fault where that had most of the time to itself, and not for our limits."""
+    agent = caller.agent
+    words = f"no answer from {agent.name} in the {left_s:.3g} s that it had"
+    if left_s < agent.timeout_s:
+        return Failure(Reason.BUDGET, words, servers_fault=False)
+    if caller.waited_s < MOST_OF_IT * left_s:
+        looked_s = left_s - caller.waited_s
+        words = f"the {left_s:.3g} s of the question were over; tools and earlier answers took {looked_s:.3g} s of them"
+        return Failure(Reason.TIMEOUT, words, servers_fault=False)
+    return Failure(Reason.TIMEOUT, words, servers_fault=True, passes=True)
 
 
-def _tell_breaker(agent: Agent, known: bool, failure: Failure | None) -> None:
-    breaker = agent.endpoint.breaker
-    if not known or (failure is not None and failure.reason == Reason.BUDGET and not failure.servers_fault):
-        breaker.withdraw()
-    elif failure is not None and failure.servers_fault:
-        breaker.fail()
+def _tell_breaker(caller: Caller, leave: Leave, known: bool, failure: Failure | None) -> None:
+    if not known or (failure is not None and failure.reason in OURS and not failure.servers_fault):
+        leave.withdraw()
+    elif failure is None or not failure.servers_fault:
+        leave.succeed()
     else:
-        breaker.succeed()
+        leave.fail()
+        if caller.wait_s is not None:
+            caller.agent.endpoint.breaker.hold(min(caller.wait_s, LONGEST_HOLD_S))
 
 
 def _struck(message: Message, agent: Agent) -> Message:

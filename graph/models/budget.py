@@ -1,22 +1,29 @@
 """What the agents may spend in one slot: tokens, money and seconds. What is spent is refused, not overdrawn.
 
 Questions are asked side by side, so a question first reserves the most that it can cost, which is given back when
-its real cost is known. The size of a prompt is estimated for that, at four characters a token; the estimate only
-guards the budget and is never reported as measured.
+its real cost is known. No tokenizer makes more than one token of a byte, so all bytes of a request, its schema and its
+tools included, are what a prompt can cost at most. That only guards the budget and is never reported as measured;
+where a server does not count, what was reserved stands.
+
+Seconds count while a question is under way. What a person takes to approve, or the twin to rehearse, is not the
+agents'.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from domain.errors import InputError
 
-CHARACTERS_PER_TOKEN = 4
-"""Rule of thumb for English text (OpenAI, "What are tokens and how to count them?")."""
+FRAME_TOKENS = 64
+"""Beyond its bytes, what a chat template may put around a whole request (dates, a system text of its own)."""
+MESSAGE_TOKENS = 16
+"""The same around each message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +73,7 @@ class Limits:
     """Prompt and completion tokens."""
     cost_usd: float | None = None
     seconds: float | None = None
-    """Seconds from the first question of the slot to the last answer."""
+    """Seconds of the slot in which at least one question is under way."""
 
     def __post_init__(self) -> None:
         for name in ("tokens", "cost_usd", "seconds"):
@@ -82,8 +89,14 @@ class BudgetExhaustedError(Exception):
 class Reservation(NamedTuple):
     """The most that a question can cost."""
 
-    tokens: int
+    prompt_tokens: int
+    completion_tokens: int
     cost_usd: float
+
+    @property
+    def tokens(self) -> int:
+        """Prompt and completion together."""
+        return self.prompt_tokens + self.completion_tokens
 
 
 class Account:
@@ -91,21 +104,42 @@ class Account:
 
     def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
         self._limits, self._clock = limits, clock
-        self._ends_s = math.inf if limits.seconds is None else clock() + limits.seconds
+        self._under_way, self._since_s, self._spent_s = 0, 0.0, 0.0
         self.tokens = 0
         """Spent and reserved, prompt and completion together."""
         self.cost_usd = 0.0
 
     @property
-    def seconds_left(self) -> float:
-        """Seconds until the time of the slot is spent, never negative; infinity where it has no limit."""
-        return max(0.0, self._ends_s - self._clock())
+    def counts(self) -> bool:
+        """True where tokens or money are limited, so that sizes have to be known."""
+        return self._limits.tokens is not None or self._limits.cost_usd is not None
 
-    def reserve(self, characters: int, completion_tokens: int, price: Price | None) -> Reservation:
+    @property
+    def seconds_left(self) -> float:
+        """Seconds that are left for questions, never negative; infinity where there is no limit."""
+        if self._limits.seconds is None:
+            return math.inf
+        now = self._clock() - self._since_s if self._under_way else 0.0
+        return max(0.0, self._limits.seconds - self._spent_s - now)
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """A question is under way for as long as the block runs."""
+        if not self._under_way:
+            self._since_s = self._clock()
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._spent_s += self._clock() - self._since_s
+
+    def reserve(self, prompt_tokens: int, completion_tokens: int, price: Price | None) -> Reservation:
         """Set aside what a question can cost at most.
 
         Args:
-            characters: length of the prompt.
+            prompt_tokens: most tokens of the request.
             completion_tokens: most tokens of an answer.
             price: of the model; None counts as free.
 
@@ -113,9 +147,10 @@ class Account:
             BudgetExhaustedError: where that is more than is left.
         """
         limits = self._limits
-        prompt_tokens = -(-characters // CHARACTERS_PER_TOKEN)
         wanted = Reservation(
-            prompt_tokens + completion_tokens, price.cost_usd(prompt_tokens, completion_tokens) if price else 0.0
+            prompt_tokens,
+            completion_tokens,
+            price.cost_usd(prompt_tokens, completion_tokens) if price else 0.0,
         )
         if limits.tokens is not None and self.tokens + wanted.tokens > limits.tokens:
             raise BudgetExhaustedError(

@@ -1,7 +1,6 @@
 """Models behind OpenAI-compatible servers: which model fills which role, and the client that asks it.
 
-This is the one module that knows `langchain_openai`. It is imported when the first client is made, for it takes over a
-second. Keys come from the environment and go nowhere but into the client.
+Keys come from the environment and go nowhere but into the client.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from pydantic import SecretStr
 
 from domain.errors import InputError
 from domain.ledger import Role
-from graph.models.agent import Agent, Endpoint
+from graph.models.agent import Abilities, Agent, Endpoint
 from graph.models.breaker import CircuitBreaker
 from graph.models.budget import Price
 from memory.secrets import Secrets
@@ -111,7 +110,7 @@ def make_agent(
     Raises:
         InputError: where the server wants a key and there is none, or the key could not be sent.
     """
-    from langchain_openai import ChatOpenAI
+    from graph.models.chat_openai import ServerChat
 
     address, key = _address(settings, environ), _key(settings, environ)
     if key is None and address == OPENAI:
@@ -120,7 +119,7 @@ def make_agent(
             f"the {role} asks {settings.model} at {OPENAI}: set {wanted} in the environment, "
             "or give the base URL of a server that needs no key"
         )
-    model = ChatOpenAI(
+    model = ServerChat(
         model=settings.model,
         base_url=address,
         api_key=SecretStr(key or "none"),
@@ -148,27 +147,35 @@ async def open_agents(
     environ: Mapping[str, str],
     *,
     prices: Mapping[str, Price] | None = None,
+    known: Servers | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[dict[Role, Agent]]:
-    """Make the agents of several roles; those that ask the same server share its breaker and its connections.
+    """Make the agents of several roles; those that ask the same server share its connections.
+
+    Args:
+        settings: of each role.
+        environ: where keys are looked up.
+        prices: of models, for budgets in USD.
+        known: what is known of servers already, and is learned of them now; None begins anew.
+        clock: of the breakers: seconds of the world that decides.
 
     Raises:
         InputError: as `make_agent`.
     """
     from openai import DefaultAsyncHttpxClient
 
-    shared: dict[tuple[str, str | None], tuple[Endpoint, DefaultAsyncHttpxClient]] = {}
+    known = Servers() if known is None else known
+    clients: dict[tuple[str, str | None], DefaultAsyncHttpxClient] = {}
     agents = {}
     async with AsyncExitStack() as stack:
         for role, own in settings.items():
             address = _address(own, environ)
-            if (address, own.key_variable) not in shared:
+            if (address, own.key_variable) not in clients:
                 # A proxy of the environment is not meant for this machine.
                 client = DefaultAsyncHttpxClient(trust_env=not _is_loopback(address))
-                await stack.enter_async_context(client)
-                shared[address, own.key_variable] = _endpoint(own, address, clock), client
-            endpoint, client = shared[address, own.key_variable]
+                clients[address, own.key_variable] = await stack.enter_async_context(client)
             price = (prices or {}).get(own.model)
+            endpoint, client = known.endpoint(own, address, clock), clients[address, own.key_variable]
             agents[role] = make_agent(role, own, environ, endpoint=endpoint, client=client, price=price)
         yield agents
 
@@ -179,6 +186,30 @@ def with_base_url(settings: Mapping[Role, ModelSettings], model: str, base_url: 
         role: replace(own, model=model, base_url=base_url, key_variable=None, reasoning_effort=None)
         for role, own in settings.items()
     }
+
+
+class Servers:
+    """What is known of model servers, and shared by all who ask the same model there with the same key."""
+
+    def __init__(self) -> None:
+        """Nothing is known."""
+        self._abilities: dict[tuple[str, str | None, str], Abilities] = {}
+        self._endpoints: dict[tuple[str, str | None, str, int, float], Endpoint] = {}
+
+    def endpoint(self, own: ModelSettings, address: str, clock: Callable[[], float]) -> Endpoint:
+        """Return the endpoint of a role. Roles that want a breaker of their own kind get one of their own."""
+        model = address, own.key_variable, own.model
+        key = *model, own.breaker_failures, own.breaker_pause_s
+        if key not in self._endpoints:
+            abilities = self._abilities.setdefault(model, Abilities())
+            self._endpoints[key] = _endpoint(own, address, clock, abilities)
+        return self._endpoints[key]
+
+    def anew(self) -> Servers:
+        """Keep what servers were found to take, and forget how they fared, which was in another world."""
+        other = Servers()
+        other._abilities = self._abilities
+        return other
 
 
 class Silent(BaseChatModel):
@@ -218,8 +249,14 @@ def _agent(
     )
 
 
-def _endpoint(settings: ModelSettings, address: str, clock: Callable[[], float] = time.monotonic) -> Endpoint:
-    return Endpoint(address, CircuitBreaker(settings.breaker_failures, settings.breaker_pause_s, clock))
+def _endpoint(
+    settings: ModelSettings,
+    address: str,
+    clock: Callable[[], float] = time.monotonic,
+    abilities: Abilities | None = None,
+) -> Endpoint:
+    breaker = CircuitBreaker(settings.breaker_failures, settings.breaker_pause_s, clock)
+    return Endpoint(address, breaker, abilities or Abilities())
 
 
 def _address(settings: ModelSettings, environ: Mapping[str, str]) -> str:

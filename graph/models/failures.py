@@ -1,4 +1,4 @@
-"""What went wrong when a model was asked, in the words of the ledger.
+"""What went wrong when a model was asked, in the words of the ledger and of the server.
 
 The clients of model servers raise many kinds of errors; langchain-core gives the common ones a family of their own
 (`ModelError`), the rest is told by the HTTP status. Nothing here depends on one client.
@@ -7,8 +7,11 @@ The clients of model servers raise many kinds of errors; langchain-core gives th
 from __future__ import annotations
 
 import email.utils
+import json
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from langchain_core.exceptions import (
     ContextOverflowError,
@@ -20,6 +23,7 @@ from langchain_core.exceptions import (
 
 from domain.ledger import Reason
 from graph.models.budget import BudgetExhaustedError
+from memory.redaction import HIDDEN, redact
 from memory.secrets import Secrets
 
 AWAY = frozenset({502, 503, 504})
@@ -28,6 +32,13 @@ LONGEST = 300
 """Characters of a server's own words that an error keeps."""
 MOST_READ = 2_000
 """Characters of them that are looked through for parts of secrets."""
+BROKEN = frozenset(
+    {"ReadError", "WriteError", "ReadTimeout", "RemoteProtocolError", "ConnectionResetError", "BrokenPipeError"}
+)
+"""Errors of a connection over which a request had gone out, by the names that HTTP clients give them."""
+
+_KEYS = re.compile(r"\b(?:sk|pk|rk|gsk|xai|hf)[-_][\w.*…-]{3,}|(?<=\bBearer )[\w.*…~+/=-]{4,}", re.IGNORECASE)
+"""What looks like a key, whole or masked by the server that shows it."""
 
 
 class NoAnswerError(Exception):
@@ -36,6 +47,19 @@ class NoAnswerError(Exception):
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
+
+
+class ServerSaidError(Exception):
+    """An error that came as a reply of status 200."""
+
+    def __init__(self, said: object, status: int | None) -> None:
+        """Keep what stands in the reply, and the HTTP status that it names, where it names one."""
+        super().__init__(str(said))
+        self.body, self.status_code = said, status
+
+
+class BadReplyError(Exception):
+    """A reply that is no chat completion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,44 +71,47 @@ class Failure:
     """As the server put it, at any length and with any secrets; `told` is what may be written down."""
     servers_fault: bool
     """True where the next question is likely to fare no better: it counts for the circuit breaker."""
+    passes: bool = False
+    """True where waiting may mend it: a server that is away or busy, not one that refuses."""
 
     def told(self, secrets: Secrets) -> str:
-        """Reason and detail in the words of the ledger, without secrets and parts of them, LONGEST characters."""
+        """Reason and detail in the words of the ledger, without secrets, parts of them and what looks like a key.
+
+        LONGEST characters at most.
+        """
         words = secrets.strike_parts(" ".join(secrets.strike(self.detail).split())[:MOST_READ])
+        words = redact(_KEYS.sub(HIDDEN, words))
         return f"{self.reason}: {words if len(words) <= LONGEST else words[: LONGEST - 1] + '…'}"
 
 
 def classify(error: Exception) -> Failure:
     """Reason and detail of anything that a chat model, or a question on its way to one, raises."""
-    status = _status(error)
+    status, words = _status(error), _words(error)
     if isinstance(error, NoAnswerError):
-        return Failure(error.reason, str(error), servers_fault=False)
+        return Failure(error.reason, words, servers_fault=False)
     if isinstance(error, BudgetExhaustedError):
-        return Failure(Reason.BUDGET, str(error), servers_fault=False)
+        return Failure(Reason.BUDGET, words, servers_fault=False)
     if isinstance(error, (TimeoutError, ModelTimeoutError)):
-        return Failure(Reason.TIMEOUT, _words(error) or "the connection timed out", servers_fault=True)
+        return Failure(Reason.TIMEOUT, words or "the connection timed out", servers_fault=True, passes=True)
     if isinstance(error, ModelRateLimitError) or status == 429:
-        return Failure(Reason.RATE_LIMIT, _words(error), servers_fault=True)
+        if _is_out_of_quota(error):
+            return Failure(Reason.REJECTED_BY_SERVER, words, servers_fault=True)
+        return Failure(Reason.RATE_LIMIT, words, servers_fault=True, passes=True)
     if isinstance(error, (ModelConnectionError, ConnectionError)) or status in AWAY:
-        return Failure(Reason.CONNECTION, _words(error) or "the server cannot be reached", servers_fault=True)
-    if (name := type(error).__name__) in _FINISHES:
-        return Failure(_FINISHES[name], _finish_words(error), servers_fault=False)
+        return Failure(Reason.CONNECTION, words or "the server cannot be reached", servers_fault=True, passes=True)
     if isinstance(error, (ContextOverflowError, ModelInvalidRequestError)):
-        return Failure(Reason.REJECTED_BY_SERVER, _words(error), servers_fault=False)
+        return Failure(Reason.REJECTED_BY_SERVER, words, servers_fault=False)
     if status is not None:
-        return Failure(Reason.REJECTED_BY_SERVER, _words(error), servers_fault=status not in (400, 413, 422))
-    words = f"the model's client failed with {type(error).__name__}: {_words(error)}"
+        asked_wrongly = status in (400, 413, 422)
+        return Failure(Reason.REJECTED_BY_SERVER, words, servers_fault=not asked_wrongly, passes=status >= 500)
+    if isinstance(error, ServerSaidError):
+        return Failure(Reason.REJECTED_BY_SERVER, words, servers_fault=True, passes=True)
+    words = words if isinstance(error, BadReplyError) else f"{type(error).__name__}: {words}"
     return Failure(
-        Reason.INTERNAL, f"{words} (does the base URL lead to an OpenAI-compatible API?)", servers_fault=True
+        Reason.INTERNAL,
+        f"the model's client failed with {words} (does the base URL lead to an OpenAI-compatible API?)",
+        servers_fault=True,
     )
-
-
-# The openai client has these of its own, outside of the family, and tells no status.
-_FINISHES = {
-    "LengthFinishReasonError": Reason.TRUNCATED,
-    "ContentFilterFinishReasonError": Reason.REFUSAL,
-    "OpenAIRefusalError": Reason.REFUSAL,
-}
 
 
 def is_retryable(error: BaseException) -> bool:
@@ -97,6 +124,33 @@ def rejects_request(error: BaseException) -> bool:
     if isinstance(error, ContextOverflowError) or "context" in str(error).lower():
         return False
     return isinstance(error, ModelInvalidRequestError) or _status(error) in (400, 422, 501)
+
+
+def stumbles(error: BaseException) -> bool:
+    """True where the server broke down over the request, as some do over a form of answer that they do not know."""
+    status = _status(error)
+    return status is not None and status >= 500 and status not in AWAY
+
+
+def refused_parameter(error: BaseException, sent: Sequence[str]) -> str | None:
+    """Which of the parameters that were sent the server complains of; None where it names none of them."""
+    if not rejects_request(error):
+        return None
+    named = getattr(error, "param", None)
+    if named in sent:
+        return str(named)
+    places = {name: found.start() for name in sent if (found := re.search(rf"\b{name}\b", str(error)))}
+    return min(places, key=lambda name: places[name]) if places else None
+
+
+def cost_nothing(error: Exception) -> bool:
+    """True where the model cannot have worked: the server was not reached, or it turned the request down."""
+    if classify(error).reason not in (Reason.CONNECTION, Reason.RATE_LIMIT, Reason.REJECTED_BY_SERVER):
+        return False
+    link: BaseException | None = error
+    while link is not None and type(link).__name__ not in BROKEN:
+        link = link.__cause__ or link.__context__
+    return link is None
 
 
 def retry_after_s(error: BaseException) -> float | None:
@@ -117,10 +171,9 @@ def retry_after_s(error: BaseException) -> float | None:
         return None
 
 
-def tokens_of(error: BaseException) -> tuple[int, int] | None:
-    """Prompt and completion tokens of an answer that the client turned into an error; None where none are told."""
-    usage = getattr(getattr(error, "completion", None), "usage", None)
-    return None if usage is None else (int(usage.prompt_tokens), int(usage.completion_tokens))
+def _is_out_of_quota(error: BaseException) -> bool:
+    """True for a 429 that no waiting mends."""
+    return "insufficient_quota" in (getattr(error, "code", None), getattr(error, "type", None))
 
 
 def _status(error: BaseException) -> int | None:
@@ -128,10 +181,20 @@ def _status(error: BaseException) -> int | None:
     return status if isinstance(status, int) else None
 
 
-def _finish_words(error: BaseException) -> str:
-    used = tokens_of(error)
-    return _words(error) if used is None else f"the answer was cut off or withheld after {used[1]} tokens"
-
-
 def _words(error: BaseException) -> str:
-    return " ".join(str(error).split())
+    """The server's own sentence where it gave one, else the client's."""
+    said, status = _said(getattr(error, "body", None)), _status(error)
+    text = f"HTTP {status}: {said}" if said and status is not None else said or str(error)
+    return " ".join(text.split())
+
+
+def _said(body: Any) -> str:
+    """The sentence in the body of an error, in any of the forms that servers give it."""
+    if isinstance(body, Mapping):
+        for key in ("message", "detail", "error_description", "error", "msg"):
+            if said := _said(body.get(key)):
+                return said
+        return ""
+    if isinstance(body, list):
+        return json.dumps(body) if body else ""
+    return re.sub(r"<[^<>]*>", " ", body).strip() if isinstance(body, str) else ""

@@ -16,13 +16,14 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from graph.models.calling import Caller
 from graph.models.conversation import Message
+from graph.models.wrapping import bare_object
 
 ROUNDS = 4
 """Rounds of tool calls before the model must answer."""
 CALLS = 8
 """Tool calls that one round may hold."""
 LONGEST = 20_000
-"""Characters of a tool's reply that the model gets to see."""
+"""Characters of a tool's reply that the model gets to see, and of what it says or gives to a tool itself."""
 NOW_ANSWER = "There are no more tools. Answer now, with the JSON object alone."
 
 
@@ -44,25 +45,29 @@ async def consult(
     Raises:
         Exception: whatever the model raises, or NoAnswerError. What a tool raises goes back to the model.
     """
-    named = {tool.name: tool for tool in tools}
+    named, strike = {tool.name: tool for tool in tools}, caller.agent.secrets.strike
     options = {"tools": [convert_to_openai_tool(tool) for tool in tools]}
     for _ in range(rounds):
-        reply = (await caller.call(said, options)).checked()
-        calls = [*reply.tool_calls, *reply.broken_calls]
+        reply = (await caller.call(said, options)).checked(tools=True)
+        whole = [call for call in reply.tool_calls if len(json.dumps(call)) <= LONGEST]
+        cut = [ToolCall(name=call["name"], args={}, id=call["id"]) for call in reply.tool_calls if call not in whole]
+        calls = [*whole, *reply.broken_calls, *cut]
         if not calls:
             if _has_the_form(reply.text, schema):
                 return reply.text
             if reply.text.strip():
-                said.append({"role": "assistant", "content": reply.text})
+                said.append({"role": "assistant", "content": _cut(strike(reply.text))})
             break
-        said.append({"role": "assistant", "content": reply.text, "tool_calls": json.dumps(calls)})
+        said.append({"role": "assistant", "content": _cut(strike(reply.text)), "tool_calls": json.dumps(calls)})
         for number, call in enumerate(calls):
             if number >= CALLS:
                 content = f"error: one round may hold {CALLS} calls, not more"
-            elif number >= len(reply.tool_calls):
+            elif number >= len(whole) + len(reply.broken_calls):
+                content = f"error: the arguments of {call['name']} are longer than {LONGEST} characters"
+            elif number >= len(whole):
                 content = f"error: the arguments of {call['name']} are no JSON object"
             else:
-                content = _cut(caller.agent.secrets.strike(await _run(named, call)))
+                content = _cut(strike(await _run(named, call)))
             said.append({"role": "tool", "content": content, "tool_call_id": call["id"] or "", "name": call["name"]})
     said.append({"role": "user", "content": NOW_ANSWER})
     return (await caller.answer(said, schema)).checked().text
@@ -86,7 +91,7 @@ def _cut(text: str) -> str:
 
 def _has_the_form(text: str, schema: Mapping[str, Any]) -> bool:
     try:
-        value = json.loads(text)
-    except ValueError:
+        value = json.loads(bare_object(text)[0])
+    except (ValueError, RecursionError):
         return False
     return isinstance(value, dict) and set(schema.get("required", ())) <= value.keys()

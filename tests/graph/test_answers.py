@@ -48,10 +48,31 @@ def said(read: Callable[[], object]) -> tuple[Reason, list[str]]:
         '```json\n{"a": [1, 2.5]}\n```',
         '```\n{"a": [1, 2.5]}\n```\n',
         '```JSON {"a": [1, 2.5]}```',
+        '<think>\nTwo nodes {t1, d1}, one model.\n</think>\n\n{"a": [1, 2.5]}',
+        'Two nodes [t1, d1], one model.\n</think>\n{"a": [1, 2.5]}',
+        'Here is the decision:\n\n```json\n{"a": [1, 2.5]}\n```\nLet me know if you need anything else!',
+        'Sure. {"a": [1, 2.5]}</s>',
     ],
 )
-def test_one_object_is_read_with_or_without_one_markdown_fence(text: str) -> None:
+def test_one_object_is_read_with_or_without_thoughts_words_or_a_fence_around_it(text: str) -> None:
     assert strict_json(text) == {"a": [1, 2.5]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'Either {"a": 1} or {"a": 2}',
+        '{"a": 1} {"b": 2}',
+        'The set {north, south}: {"a": 1}',
+        '{"reasoning": "no end, "routing": {"a": 1}',
+        'Here you are: [{"a": 1}]',
+        'Here you are: {"a": 1}, ["b"]',
+        '<think>Perhaps {"a": 1}',
+        "<think>Perhaps</think> I would rather not.",
+    ],
+)
+def test_text_that_leaves_a_doubt_which_object_is_the_answer_is_not_read(text: str) -> None:
+    assert said(lambda: strict_json(text))[0] == Reason.INVALID_JSON
 
 
 @pytest.mark.parametrize(
@@ -68,11 +89,11 @@ def test_one_object_is_read_with_or_without_one_markdown_fence(text: str) -> Non
             "The answer breaks off before the JSON object is complete (line 1, column 7); keep it short and close it.",
         ),
         (
-            '{"a": 1}\nI hope this helps.',
+            '{"a": 1}\nor {"a": 2}.',
             "Something follows the JSON object at line 2, column 1; answer with the JSON object alone.",
         ),
         (
-            'Here it is: {"a": 1}',
+            "I would rather not.",
             "The answer is no valid JSON: Expecting value at line 1, column 1; "
             "answer with one JSON object and nothing else.",
         ),

@@ -78,10 +78,10 @@ async def test_a_server_that_counts_no_tokens_is_said_to_have_counted_none() -> 
         (says('{"a": ', finish="length"), Reason.TRUNCATED, "after 7 tokens", 1),
         (says("", finish="content_filter"), Reason.REFUSAL, "7 tokens", 1),
         (refuses("No."), Reason.REFUSAL, "the model refuses: No.", 1),
-        (fails(500), Reason.REJECTED_BY_SERVER, "500", 1),
+        (fails(500, "out of memory"), Reason.REJECTED_BY_SERVER, "HTTP 500: out of memory", 3),
         (fails(404, "no such model"), Reason.REJECTED_BY_SERVER, "no such model", 1),
-        (fails(401, f"Incorrect API key provided: {KEY}"), Reason.REJECTED_BY_SERVER, "401", 1),
-        (fails(400, "temperature"), Reason.REJECTED_BY_SERVER, "400 - temperature", 3),
+        (fails(401, f"Incorrect API key provided: {KEY}"), Reason.REJECTED_BY_SERVER, "HTTP 401: Incorrect API key", 1),
+        (fails(400, "temperature"), Reason.REJECTED_BY_SERVER, "HTTP 400: temperature", 4),
         (fails(400, "exceeds the available context size"), Reason.REJECTED_BY_SERVER, "context size", 1),
         (fails(429, headers={"Retry-After": "60"}), Reason.RATE_LIMIT, "429", 1),
         (fails(503, headers={"Retry-After": "60"}), Reason.CONNECTION, "503", 1),
@@ -150,7 +150,7 @@ async def test_all_agents_of_a_server_learn_which_form_it_can_hold(
             for role in Role:
                 attempt = await Asking(agents[role]).for_decision(0)(MESSAGES, SCHEMA, 0)
                 assert attempt.answer == '{"a": 1}'
-            assert {agent.endpoint.answer_format for agent in agents.values()} == {learned}
+            assert {agent.endpoint.abilities.answer_format for agent in agents.values()} == {learned}
         tries = [body.get("response_format", {"type": "text"})["type"] for body in server.requests]
     assert tries == [*list(AnswerFormat)[: tries.index(learned) + 1], learned, learned]
     assert [record.message.partition(" holds ")[2] for record in caplog.records] == [f"answers to {learned} only"]
