@@ -71,7 +71,7 @@ def world_after(slots: int, context: Context) -> str:
             family.deployer.deploy(seen, n, policy, generator(1, DEPLOYER, slot, n)) for n in range(cluster.n_nodes)
         ]
         deployments = [{"node": d.node, "allocations": d.to_json(cluster)} for d in decided if d is not None]
-        world = world.then(cluster, plan.to_json(cluster), deployments)
+        world = world.then(cluster, plan.to_json(cluster), deployments, [])
         world.decide(slot, twin)
         twin.advance(workload.arrivals(slot))
     return world.pack()

@@ -74,7 +74,7 @@ def build_graph(
         return "planner" if planned and due else "scheduler"
 
     def ends(state: SlotState) -> str:
-        return "remember" if (state["slot"] + 1) % epoch_slots == 0 else END
+        return "remember" if slot.closes_epoch(state["slot"]) else END
 
     advance = _carrying(slot.advance, carry)
 

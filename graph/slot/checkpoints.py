@@ -29,6 +29,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from domain.errors import InputError
+from graph.slot.state import has_passed
 from memory.worker import Worker
 
 CHUNK = 100
@@ -133,7 +134,9 @@ class _ThreadedSaver(SqliteSaver):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         placed = self.put(config, checkpoint, metadata, new_versions)
-        if self._keep is not None and self._written % PRUNED_EVERY == 0:
+        if self._keep is None or not has_passed(checkpoint["channel_values"]):
+            return placed  # what a stopped slot leaves is nothing to go on from: all before it must stay
+        if self._written % PRUNED_EVERY == 0:
             self._prune(placed["configurable"]["thread_id"], placed["configurable"]["checkpoint_ns"], self._keep)
         self._written += 1
         return placed

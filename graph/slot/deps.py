@@ -119,6 +119,10 @@ class Deps:
     """Figures of the random policy (P1 section IV-A): mean latency in seconds, F_norm, J."""
     decided: dict[tuple[int, Role, str | None], Decision] = field(default_factory=dict)
     """Decisions of a slot that an earlier process made and did not live to finish: taken over, never made again."""
+    drafted: tuple[int, dict[str, Any]] | None = None
+    """A slot and the settled draft of its plan, about which a person was asked when an earlier process ended."""
+    replaying: bool = False
+    """True while slots that have passed are played again: whoever watches finds all decisions in the ledger."""
     history: list[EpochTelemetry] = field(default_factory=list)
     """Telemetry of the run's epochs so far, for planners that are rules."""
     last_case: Case | None = None
@@ -177,13 +181,25 @@ class Deps:
             rules.append(self.rehearsal)
         return watch(rules, snapshot)
 
-    def planned(self, snapshot: Snapshot, outcome: Outcome) -> None:
-        """Tell the rules that ask for new plans that one was made on this snapshot, by an earlier process."""
-        planner = self.fallbacks.planner if outcome is Outcome.FALLBACK else self.planner and self.planner.rule
-        if self.rehearsal is not None and outcome is not Outcome.REUSED:
-            planner = self.rehearsal.rule
-        if isinstance(planner, RehearsalPlanner) and outcome is not Outcome.REUSED:
-            planner.planned(snapshot)
+    def planned(self, snapshot: Snapshot, outcome: Outcome | None, decided_by: str) -> None:
+        """Tell the rules that worked on the plan of this snapshot that they did so, in an earlier process.
+
+        Args:
+            snapshot: that the plan was made on.
+            outcome: of the plan; None where it was not settled yet.
+            decided_by: as the ledger has it.
+        """
+        makers = list[object]()
+        if self.planner is not None and self.planner.rule is not None:
+            makers.append(self.planner.rule)
+        elif self.planner is not None and outcome is not Outcome.REUSED:
+            makers.append(self.rehearsal)
+        if decided_by == f"fallback:{self.fallbacks.planner_name}":
+            makers.append(self.fallbacks.planner)
+        for maker in makers:
+            rule = maker.rule if isinstance(maker, Rehearser) else maker
+            if isinstance(rule, RehearsalPlanner):
+                rule.planned(snapshot)
 
     async def snapshot(self, slot: int) -> Snapshot:
         """Return the snapshot that slot `slot` is decided on."""

@@ -45,6 +45,7 @@ class SlotNodes:
             "traffic": traffic,
             "last_traffic": last,
             "decisions": None,
+            "proposals": None,
             "deployments": None,
         }
         return {**update, "macro_epoch": -1} if changed else update
@@ -65,8 +66,8 @@ class SlotNodes:
         seen: SlotUpdate = {} if deps.foresight.idle else {"foresight": deps.foresight.save()}
         return {
             **seen,
+            **({} if self.closes_epoch(slot) else SlotUpdate(completed=slot)),
             "traffic": traffic.tolist(),
-            "completed": slot,
             "outcome": {
                 "ended": len(records),
                 "succeeded": int(success.sum()),
@@ -77,8 +78,12 @@ class SlotNodes:
             },
         }
 
+    def closes_epoch(self, slot: int) -> bool:
+        """True for the last slot of an epoch, which is over when the epoch has been remembered."""
+        return (slot + 1) % self._deps.testbed.cluster.epoch_slots == 0
+
     async def remember(self, state: SlotState) -> SlotUpdate:
-        """End the epoch: telemetry, objective and case (P1-11)."""
+        """End the epoch, and its last slot: telemetry, objective and case (P1-11)."""
         deps, cluster, slot = self._deps, self._deps.testbed.cluster, state["slot"]
         slots = range(slot - cluster.epoch_slots + 1, slot + 1)
         records = await self._epoch_records(slots)
@@ -90,7 +95,8 @@ class SlotNodes:
         await deps.memory.put_telemetry(deps.run, deps.last_case.epoch, telemetry, extra)
         await deps.memory.put_case(deps.last_case)
         deps.passed.clear()
-        return {"foresight": deps.foresight.save()} if compared else {}
+        done = SlotUpdate(completed=slot)
+        return {**done, "foresight": deps.foresight.save()} if compared else done
 
     async def _epoch_records(self, slots: range) -> Records:
         passed = self._deps.passed

@@ -68,10 +68,10 @@ class PlanNodes:
         deps, slot, filling = self._deps, state["slot"], self._deps.planner
         if filling is None:
             raise RuntimeError("the graph asked for a plan although nobody fills the planner")
-        known = deps.decided.get((slot, Role.PLANNER, None))
+        known = self._known(slot)
         if known is not None:
-            deps.planned(await deps.snapshot(slot), known.outcome)
-            return {"plan_draft": draft_of(known).to_json()}
+            deps.planned(await deps.snapshot(slot), known.outcome, known.decided_by)
+            return {"plan_draft": known.to_json()}
         in_force = state.get("macro_policy")
         if filling.asker is not None and in_force is not None and await self._unmoved(state):
             return {"plan_draft": reused(in_force).to_json()}
@@ -85,6 +85,13 @@ class PlanNodes:
             if isinstance(filling.acting, RehearsalPlanner):
                 draft = by_rule(draft, deps.testbed.cluster, filling.acting)
         return {"plan_draft": draft.to_json()}
+
+    def _known(self, slot: int) -> Draft | None:
+        """The plan that an earlier process made for the slot: the ledger's, or the one that a person was shown."""
+        entry, drafted = self._deps.decided.get((slot, Role.PLANNER, None)), self._deps.drafted
+        if entry is not None:
+            return draft_of(entry)
+        return None if drafted is None or drafted[0] != slot else Draft.from_json(drafted[1])
 
     async def check_plan(self, state: SlotState) -> SlotUpdate:
         """Hold the answer against every rule; rehearse what passes."""
@@ -109,6 +116,8 @@ class PlanNodes:
 
     async def approve_plan(self, state: SlotState) -> SlotUpdate:
         """Wait until a person says yes or no; after a no the policy in force goes on, or the fallback plans."""
+        if (state["slot"], Role.PLANNER, None) in self._deps.decided:
+            return {}  # an earlier process was told the answer
         draft = Draft.from_json(state["plan_draft"])
         answer: Any = interrupt(
             {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, cast
 
 from typing_extensions import TypedDict
@@ -56,9 +57,14 @@ class SlotState(SlotInput):
     foresight: dict[str, Any]
     """Predictions of adopted plans, what came out, and the correction; absent where nothing is predicted."""
     completed: int
-    """The last slot that passed; -1 before the first."""
+    """The last slot that passed and, at the end of an epoch, was remembered; -1 before the first."""
     world: str
     """A simulated world, packed, where the thread has to carry it (Studio); absent or empty elsewhere."""
+
+
+def has_passed(values: Mapping[str, Any]) -> bool:
+    """True for a state between two slots: what a run can go on from. A run that was stopped leaves others, too."""
+    return "completed" in values and values["completed"] == values.get("slot", -1)
 
 
 class SlotUpdate(TypedDict, total=False):

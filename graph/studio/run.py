@@ -15,7 +15,7 @@ from typing import Any
 from domain.cluster import Cluster
 from domain.decisions import RoutingPlan
 from domain.errors import InputError
-from domain.ledger import Role
+from domain.ledger import Outcome, Role
 from domain.telemetry import Snapshot
 from graph.models.asking import Asking
 from graph.models.client import can_be_asked, default_settings, open_agents
@@ -61,7 +61,8 @@ class StudioRun:
     def carry(self, state: Mapping[str, Any]) -> str:
         """Pack the world after a slot, or once more when the slot's epoch has been remembered."""
         if self.world.slots == state["slot"]:
-            self.world = self.world.then(self.deps.testbed.cluster, state["routing"], state["deployments"])
+            cluster = self.deps.testbed.cluster
+            self.world = self.world.then(cluster, state["routing"], state["deployments"], state["decisions"])
         self.world = replace(self.world, last_case=self.deps.last_case)
         return self.world.pack()
 
@@ -109,7 +110,15 @@ def _prepare(context: Context, values: Mapping[str, Any], memory: Memory, name: 
     world = world or World.new(context.made, cluster)
     world.play(deps, testbed, twin, workload)
     if (values.get("snapshot") or {}).get("slot") == world.slots:  # the run goes on in the middle of a slot
-        deps.watch(twin.observe())
+        deps.watch(snapshot := twin.observe())
+        draft = values.get(
+            "plan_draft"
+        )  # an old one says what the planner is about to say again
+        if draft and values.get("macro_epoch", -1) != snapshot.slot // cluster.epoch_slots:
+            deps.planned(snapshot, draft["outcome"] and Outcome(draft["outcome"]), draft["decided_by"])
+        for line in values.get("decisions") or ():
+            if line["role"] == Role.PLANNER:
+                deps.planned(snapshot, Outcome(line["outcome"]), line["decided_by"])
         if values.get("routing"):
             twin.route(RoutingPlan.from_json(cluster, values["routing"]))
         for entry in values.get("deployments") or ():

@@ -13,7 +13,7 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from domain.cluster import Cluster
 from domain.decisions import Allocation, Deployment, RoutingPlan
 from domain.errors import InputError
-from domain.ledger import Case
+from domain.ledger import Case, Outcome, Role
 from domain.objective import summarise
 from domain.telemetry import Records
 from domain.workload import Workload
@@ -48,6 +48,20 @@ class Made:
 
 
 @dataclass(frozen=True, slots=True)
+class Plan:
+    """A macro-policy as far as the rules have to know of it that ask for the next one."""
+
+    slot: int
+    outcome: str
+    decided_by: str
+
+    @classmethod
+    def of(cls, line: Mapping[str, Any]) -> Plan:
+        """Of a line of the ledger."""
+        return cls(line["slot"], str(line["outcome"]), line["decided_by"])
+
+
+@dataclass(frozen=True, slots=True)
 class World:
     """A world after T slots."""
 
@@ -60,6 +74,8 @@ class World:
     """[T, N, I]"""
     decided: IntArray
     """[T, N] 1 where the node got a deployment."""
+    plans: tuple[Plan, ...] = ()
+    """Made in these slots, in order."""
     last_case: Case | None = None
     """Of the last epoch that has passed."""
 
@@ -74,8 +90,14 @@ class World:
         """T."""
         return int(self.targets.shape[0])
 
-    def then(self, cluster: Cluster, routing: Routes, deployments: Sequence[Mapping[str, Any]]) -> World:
-        """Return the world one slot later, decisions as the graph's state has them."""
+    def then(
+        self,
+        cluster: Cluster,
+        routing: Routes,
+        deployments: Sequence[Mapping[str, Any]],
+        decisions: Sequence[Mapping[str, Any]],
+    ) -> World:
+        """Return the world one slot later, routes, deployments and ledger lines as the graph's state has them."""
         shape, targets = (1, cluster.n_nodes, cluster.n_lms), RoutingPlan.from_json(cluster, routing).targets
         cores, vgpus, decided = (np.zeros(shape, np.int32) for _ in range(3))
         for entry in deployments:
@@ -91,6 +113,7 @@ class World:
             cores=np.concatenate([self.cores, cores]),
             vgpus=np.concatenate([self.vgpus, vgpus]),
             decided=np.concatenate([self.decided, decided[:, :, 0]]),
+            plans=(*self.plans, *(Plan.of(line) for line in decisions if line["role"] == Role.PLANNER)),
         )
 
     def play(self, deps: Deps, testbed: WatchedTestbed, twin: Twin, workload: Workload) -> None:
@@ -102,8 +125,12 @@ class World:
         cluster = twin.cluster
         if self.targets.shape[1:] != (cluster.n_nodes, cluster.n_lms):
             raise InputError(f"The testbed {self.made.testbed} has changed since this thread began; start a new one.")
+        plans = {plan.slot: plan for plan in self.plans}
         for slot in range(self.slots):
-            deps.watch(twin.observe())
+            snapshot = twin.observe()
+            deps.watch(snapshot)
+            if slot in plans:
+                deps.planned(snapshot, Outcome(plans[slot].outcome), plans[slot].decided_by)
             self.decide(slot, twin)
             deps.passed[slot] = twin.advance(workload.arrivals(slot))
             testbed.note(twin.observe())
@@ -127,7 +154,8 @@ class World:
 
     def pack(self) -> str:
         """Return it as text: a compressed NumPy archive in base64."""
-        plain = {"made": asdict(self.made), "last_case": None if self.last_case is None else self.last_case.to_json()}
+        case = None if self.last_case is None else self.last_case.to_json()
+        plain = {"made": asdict(self.made), "last_case": case, "plans": [astuple(plan) for plan in self.plans]}
         out = io.BytesIO()
         np.savez_compressed(
             out,
@@ -142,8 +170,9 @@ class World:
         try:
             with np.load(io.BytesIO(base64.b64decode(text, validate=True)), allow_pickle=False) as arrays:
                 plain, tables = json.loads(arrays["plain"].tobytes()), {name: arrays[name] for name in TABLES}
-            case = plain["last_case"]
-            return cls(Made(**plain["made"]), **tables, last_case=None if case is None else Case.from_json(case))
+            case, plans = plain["last_case"], tuple(Plan(*plan) for plan in plain.get("plans", ()))
+            case = None if case is None else Case.from_json(case)
+            return cls(Made(**plain["made"]), **tables, plans=plans, last_case=case)
         except (binascii.Error, zipfile.BadZipFile, KeyError, TypeError, ValueError, OSError, EOFError) as error:
             raise InputError(
                 "The thread's state holds a world that cannot be read; go on from another checkpoint or start a new "

@@ -141,7 +141,7 @@ def with_worlds(
         seen = view(cluster, twin.observe(), detailed)
         if own.slot != world.slots or own.slot >= covered or own.before.get("snapshot") != seen:
             break
-        world = world.then(cluster, own.routing, own.deployments)
+        world = world.then(cluster, own.routing, own.deployments, own.decisions)
         world.decide(own.slot, twin)
         twin.advance(arrivals(own.slot))
         own = replace(own, after={**own.after, "world": world.pack()})

@@ -20,7 +20,7 @@ import numpy as np
 
 from domain.cluster import Cluster
 from domain.decisions import Deployment, MacroPolicy, RoutingPlan
-from domain.ledger import Outcome, Role
+from domain.ledger import Decision, Outcome, Role
 from domain.objective import summarise
 from domain.telemetry import Records, Snapshot
 from domain.testbed import Testbed
@@ -33,6 +33,7 @@ from graph.slot.ledger import draft_of
 from memory.engine import MemoryAway
 from policies.roles import DEPLOYER, PLANNER, SCHEDULER, generator
 from runtime.results.lines import Write
+from runtime.runs.playing import check_whole
 from tools.traffic import SlotTraffic, come_again
 from twin.reconstruct import reconstruct
 
@@ -84,14 +85,16 @@ class Shadow:
         """Decide slot `snapshot.slot` with what the acting family knows of past epochs."""
         deps, slot = self.deps, snapshot.slot
         deps.seen, deps.history, deps.last_case = snapshot, acting.history, acting.last_case
-        known: dict[tuple[Role, str | None], Draft] = {}
-        with contextlib.suppress(MemoryAway):
-            known = {(d.role, d.node): draft_of(d) for d in await deps.memory.decisions(deps.run, slot)}
+        known = await self._known(slot, acting.replaying)
         moved = deps.watch(snapshot)
         made: list[tuple[Role, str | None, Draft]] = []
         epoch = slot // deps.testbed.cluster.epoch_slots
         if deps.planner is not None and (moved or epoch != self._epoch):
-            plan = known.get((Role.PLANNER, None)) or await self._plan(snapshot)
+            plan = known.get((Role.PLANNER, None))
+            if plan is None:
+                plan = await self._plan(snapshot)
+            else:
+                deps.planned(snapshot, plan.outcome, plan.decided_by)
             made.append((Role.PLANNER, None, plan))
             self._macro, self._by, self._epoch = plan.decision, plan.decided_by, epoch
         routing = known.get((Role.SCHEDULER, None)) or await self._route(snapshot)
@@ -105,6 +108,18 @@ class Shadow:
         entries = [draft.entry(deps.run, slot, role, node) for role, node, draft in made]
         await deps.memory.put_decisions([e for e in entries if (e.role, e.node) not in known])
         return self._decisions(routing, drafts)
+
+    async def _known(self, slot: int, passed: bool) -> dict[tuple[Role, str | None], Draft]:
+        """What the ledger holds of the slot; LedgerGap where the slot has `passed` and something is missing."""
+        deps, found = self.deps, list[Decision]()
+        try:
+            found = await deps.memory.decisions(deps.run, slot)
+        except MemoryAway:
+            if passed:
+                raise
+        if passed:
+            check_whole(deps.testbed.cluster, slot, found, planned=deps.planner is not None)
+        return {(d.role, d.node): draft_of(d) for d in found}
 
     def _decisions(self, routing: Draft, drafts: Sequence[Draft]) -> Decisions:
         cluster = self.deps.testbed.cluster

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from domain.cluster import Cluster
 from domain.errors import InputError
-from domain.ledger import Decision, Role
+from domain.ledger import Role
 from domain.workload import Arrivals
 from policies.families import FAMILIES, Recipe, make
 from runtime.agents.families import AGENT, recipe_of, roles_of
@@ -23,8 +22,6 @@ from runtime.runs.progress import RunProgress
 from twin.twin import Twin
 
 RESULT = "result.json"
-PAGE = 50
-"""Slots of decisions that are read at once."""
 
 
 class NoDecisions(Exception):
@@ -125,8 +122,8 @@ async def _play(
     progress: RunProgress,
 ) -> None:
     from memory import open_memory
-    from runtime.runs.books import BookedTwin
-    from runtime.runs.graph_run import play  # the graph takes its time to import, and rules need none of it
+    from runtime.runs.books import BookedTwin  # the graph takes its time to import, and rules need none of it
+    from runtime.runs.playing import LedgerGap, ledger_slots, play
 
     assert requests.slots is not None
     tally, total = Tally(cluster), total_slots(cluster, requests.slots)
@@ -139,23 +136,12 @@ async def _play(
                 progress.slot()
 
             testbed = BookedTwin(cluster, requests, requests.slots, book)
-            for start in range(0, total, PAGE):
-                slots = range(start, min(start + PAGE, total))
-                own = defaultdict[int, list[Decision]](list)
-                for decision in await memory.decisions(run, first=slots[0], last=slots[-1]):
-                    own[decision.slot].append(decision)
-                for slot in slots:
-                    _check(cluster, slot, total, own[slot])
-                    await play(testbed, own[slot])
+            try:
+                async for _, decisions in ledger_slots(memory, run, range(total), cluster):
+                    await play(testbed, decisions)
+            except LedgerGap as gap:
+                raise NoDecisions(f"its ledger does not hold every decision: {gap}") from None
     _finish(draft, FamilyResult.of(cluster, code, seed, tally))
-
-
-def _check(cluster: Cluster, slot: int, total: int, decisions: list[Decision]) -> None:
-    """Raises NoDecisions where a slot's decisions are not all there, or are of another testbed."""
-    routed = sum(decision.role == Role.SCHEDULER for decision in decisions)
-    deployed = {decision.node for decision in decisions if decision.role == Role.DEPLOYER}
-    if routed != 1 or deployed != cluster.node_index.keys():
-        raise NoDecisions(f"its ledger does not hold every decision of slot {slot} of {total}")
 
 
 def _finish(draft: Path, result: FamilyResult) -> None:
