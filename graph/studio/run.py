@@ -111,9 +111,7 @@ def _prepare(context: Context, values: Mapping[str, Any], memory: Memory, name: 
     world.play(deps, testbed, twin, workload)
     if (values.get("snapshot") or {}).get("slot") == world.slots:  # the run goes on in the middle of a slot
         deps.watch(snapshot := twin.observe())
-        draft = values.get(
-            "plan_draft"
-        )  # an old one says what the planner is about to say again
+        draft = values.get("plan_draft")  # an old one says what the planner is about to say again
         if draft and values.get("macro_epoch", -1) != snapshot.slot // cluster.epoch_slots:
             deps.planned(snapshot, draft["outcome"] and Outcome(draft["outcome"]), draft["decided_by"])
         for line in values.get("decisions") or ():

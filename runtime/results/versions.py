@@ -36,21 +36,33 @@ def versions() -> str:
 def _code() -> str:
     """Digest of the sources and the files that ship with them: tells runs apart where changes are not committed."""
     digest = hashlib.sha256()
-    for room in ROOMS:
-        for path in sorted((HOUSE / room).rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
-                content = path.read_bytes()
-                digest.update(f"{path.relative_to(HOUSE).as_posix()} {len(content)}\n".encode() + content)
+    for path in _sources():
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(HOUSE).as_posix()} {len(content)}\n".encode() + content)
     return digest.hexdigest()
+
+
+def _sources() -> list[Path]:
+    """What the code is made of: in a checkout what git tracks, and modules that it does not track yet; else all."""
+    if _commit() is None:
+        found = [path for room in ROOMS for path in (HOUSE / room).rglob("*") if "__pycache__" not in path.parts]
+    else:
+        new = [HOUSE / name for name in _git("ls-files", "-z", "--others", "--exclude-standard", "--", *ROOMS)]
+        tracked = [HOUSE / name for name in _git("ls-files", "-z", "--", *ROOMS)]
+        found = [*tracked, *(path for path in new if path.suffix == ".py" and path.stem.isidentifier())]
+    return sorted(path for path in found if path.is_file())
 
 
 def _commit() -> str | None:
     """Commit of the checkout that holds this file; None where it was installed without one, or git is missing."""
-    git = ["git", "-C", str(HOUSE)]
     try:
-        subprocess.run(
-            [*git, "ls-files", "--error-unmatch", "runtime/results/versions.py"], capture_output=True, check=True
-        )
-        return subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, check=True, text=True).stdout.strip()
+        _git("ls-files", "-z", "--error-unmatch", "runtime/results/versions.py")
+        return _git("rev-parse", "HEAD")[0].strip()
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def _git(*words: str) -> list[str]:
+    """What git says of the checkout, split at its zero bytes. Raises OSError or CalledProcessError."""
+    said = subprocess.run(["git", "-C", str(HOUSE), *words], capture_output=True, check=True, text=True).stdout
+    return [part for part in said.split("\0") if part]

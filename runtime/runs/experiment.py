@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,7 @@ from domain.workload import Arrivals, Workload
 from policies.families import make
 from runtime.report.figures import draw
 from runtime.results.columns import RECORDS, SLOTS, PartWriter, merge
-from runtime.results.run_folder import RunFolder
+from runtime.results.run_folder import PARTS, VERSIONS, Left, RunFolder
 from runtime.results.summary import SUMMARY, BoundFigures, FamilyResult, Summary
 from runtime.results.tally import Tally
 from runtime.runs.bounds import bounding
@@ -22,6 +24,8 @@ from runtime.runs.settings import Settings
 from twin.twin import Twin
 
 RESULT = "result.json"
+MEMORY_PLACE = f"{PARTS}/.memory.json"
+"""File that says where the memory is; not published, for a run folder names no place."""
 
 
 class ByGraph(Protocol):
@@ -33,6 +37,11 @@ class ByGraph(Protocol):
 
     def opening_lines(self, families: Sequence[str]) -> list[str]:
         """What has to be said before anything else."""
+        ...
+
+    @property
+    def memory_place(self) -> str:
+        """Where the memory is, without passwords: a run goes on with the memory that it began with."""
         ...
 
     def run(
@@ -57,9 +66,11 @@ class Experiment:
     by_graph: ByGraph | None = None
     """None: every family is rules, in the plain slot loop."""
     request: str = ""
-    """What was asked for, as text that a killed run is taken up by."""
+    """What was asked for, as text that a stopped run is taken up by."""
     resumed: bool = False
     """True where nothing but this very run may be taken up, and nothing started over."""
+    other_code: bool = False
+    """True where it may be taken up although the versions have changed since."""
 
     @property
     def total_slots(self) -> int:
@@ -67,14 +78,20 @@ class Experiment:
         runs = len(self.settings.families) * len(self.settings.seeds)
         return runs * total_slots(self.cluster, self.settings.slots)
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """The files that say what run this is."""
+        public = {"settings.yaml": self.settings.to_yaml(), "testbed.yaml": self.testbed_yaml, VERSIONS: self.versions}
+        place = None if self.by_graph is None else self.by_graph.memory_place
+        return public if place is None else {**public, MEMORY_PLACE: json.dumps({"--memory": place}) + "\n"}
+
     def run(self, folder: RunFolder, progress: RunProgress) -> Summary:
         """Run everything that the folder does not have yet, and fill it; the caller publishes it."""
         settings = self.settings
-        folder.begin(
-            {"settings.yaml": settings.to_yaml(), "testbed.yaml": self.testbed_yaml, "versions.json": self.versions},
-            must_be_same=self.resumed,
-        )
+        folder.begin(self.identity, must_be_same=self.resumed, other_code=self.other_code)
         folder.keep_request(self.request)
+        if folder.left is not None:
+            progress.note(_kept(folder.left))
         bounds, parts = list[BoundFigures](), list[Path]()
         for seed in settings.seeds:
             workload = self.workload(seed)
@@ -138,3 +155,12 @@ class Experiment:
                 progress.slot()
         closed = FamilyResult.of(self.cluster, family, seed, tally)
         (folder / RESULT).write_text(closed.model_dump_json(), encoding="utf-8")
+
+
+def _kept(left: Left) -> str:
+    """Say that what another run has left is kept, and how to go on with it."""
+    option = " --other-code" if left.other_code else ""
+    return (
+        f"an interrupted run is kept, which is another one: {left.differs}. This one starts afresh. "
+        f"To go on with that one: edgewise run --resume {shlex.quote(str(left.name))}{option}"
+    )

@@ -35,6 +35,7 @@ from runtime.agents.families import AGENT, has_agents, recipe_of, roles_of
 from runtime.agents.filling import Models, make_deps, open_models, open_tape
 from runtime.agents.settings import AgentSettings, no_model_note
 from runtime.results.columns import PartWriter
+from runtime.results.durable import write_file
 from runtime.results.lines import written_lines
 from runtime.results.role_figures import DecisionTally
 from runtime.results.slots import SlotResult
@@ -49,7 +50,7 @@ from runtime.runs.shadow import Shadow, Shadowed, ShadowTally
 from twin.twin import Twin
 
 MEMORY, CHECKPOINTS, JOURNAL = "memory.sqlite", "checkpoints.sqlite", "memory.journal"
-TRACE, SHADOW = "trace.jsonl", "shadow.jsonl"
+TRACE, SHADOW, RUN_ID = "trace.jsonl", "shadow.jsonl", "run-id"
 BASELINE_SEED = 1_000_003
 """Added to the seed of a run for the requests of its random baseline: not the requests that it will meet."""
 PAGE = 50
@@ -69,6 +70,18 @@ class GraphFamilies:
     approver: Approver | None = None
     environ: Mapping[str, str] | None = None
     """Where keys are looked up; None is the process's own."""
+
+    @property
+    def memory_place(self) -> str:
+        """Where the memory is: a path, or hosts and database, never a user name or a password."""
+        target = self.settings.memory
+        if target is None:
+            return "in the run folder"
+        scheme, found, rest = target.partition("://")
+        if not found:
+            return str(Path(target).resolve())
+        hosts, _, database = rest.rpartition("@")[2].partition("?")[0].partition("/")
+        return f"{scheme}://{','.join(sorted(hosts.lower().split(',')))}/{database}"
 
     def takes(self, family: str) -> bool:
         """True where a family has to go through the graph."""
@@ -176,9 +189,9 @@ class GraphFamilies:
             async with open_memory(home / MEMORY) as memory:
                 yield memory, run
             return
-        token = home / "run-id"
+        token = home / RUN_ID
         if not token.exists():
-            token.write_text(secrets.token_hex(4), encoding="utf-8")
+            write_file(token, secrets.token_hex(4))
         async with open_memory(self.settings.memory, journal=home / JOURNAL) as memory:
             yield memory, f"{self.cluster.name}-{run}-{token.read_text(encoding='utf-8')}"
 

@@ -60,5 +60,9 @@ class RunProgress:
         self._bar.advance(self._task, slots)
         self._say(f"{label} kept from the interrupted run")
 
+    def note(self, what: str) -> None:
+        """Say something that is no result."""
+        self._say(what)
+
     def _say(self, what: str) -> None:
         self._console.print(f"{self._title}: {what}", highlight=False, markup=False, soft_wrap=True)

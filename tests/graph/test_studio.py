@@ -22,6 +22,7 @@ from graph.studio.run import open_run
 from graph.studio.serving import CHECKPOINTS, StudioError, make_graph, shared_checkpoints
 from graph.studio.world import Made, World
 from memory import open_memory
+from policies.rehearsal.planner import RehearsalPlanner
 from runtime.runs.graph_run import GraphRun
 from tests.agent_server import decides, serving, sound_answers
 from tests.agents import bristol_run
@@ -185,6 +186,20 @@ async def test_a_thread_that_is_opened_anew_for_each_slot_comes_to_what_a_run_in
             assert state[key] == expected[slot][key], (slot, key)
     assert len(state["world"]) < 8000
     json.dumps(state)
+
+
+async def test_a_thread_plans_again_within_an_epoch_where_a_run_in_one_go_does(
+    thread: Thread, monkeypatch: pytest.MonkeyPatch, small_effort: None
+) -> None:
+    monkeypatch.setattr("policies.rehearsal.planner.PATIENCE_SLOTS", 2)
+    monkeypatch.setattr("policies.rehearsal.planner.Planned.outdated", lambda self, snapshot, traffic: True)
+    monkeypatch.setattr(RehearsalPlanner, "_worth_it", lambda self, snapshot: True)
+    expected = await in_one_go(6, family="RH")
+    for slot in range(6):
+        state = await thread.run(slot, family="RH")
+        assert [line["role"] for line in state["decisions"]] == [line["role"] for line in expected[slot]["decisions"]]
+        assert state["outcome"] == expected[slot]["outcome"]
+    assert [plan.slot for plan in World.unpack(state["world"]).plans] == [0, 2, 4]
 
 
 async def test_an_epoch_is_remembered_whole_though_no_process_saw_all_of_it(short_epochs: str, thread: Thread) -> None:

@@ -114,10 +114,10 @@ def test_without_a_command_families_are_compared_on_both_workloads(monkeypatch: 
     assert result.exit_code == 0, result.output
     for workload in ("p1", "real"):
         assert f"bristol, workload {workload}: " in result.stdout
-        assert (Path("runs") / f"bristol-{workload}-seed1" / "summary.json").is_file()
+        assert (Path("runs") / f"bristol-{workload}-RR-LL-1epochs-seed1" / "summary.json").is_file()
     for family in ("RR", "LL"):
         assert len(re.findall(rf"^ *{family} +\d", result.stdout, re.MULTILINE)) == 2
-    assert "report runs/bristol-p1-seed1" in result.stdout
+    assert "report runs/bristol-p1-RR-LL-1epochs-seed1" in result.stdout
 
 
 @pytest.mark.bench
@@ -136,7 +136,7 @@ def test_the_demo_takes_less_than_a_minute_with_compilation() -> None:
     seconds = time.monotonic() - began
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(f"\ndemo, nothing compiled before: {seconds:.1f} s, {used.ru_utime + used.ru_stime:.1f} s of one core")
-    assert Path("runs/bristol-real-seed1").is_dir()
+    assert Path("runs/bristol-real-4epochs-seed1").is_dir()
     assert seconds < 60
 
 
@@ -172,7 +172,7 @@ def test_families_can_be_named_in_lists_and_one_by_one() -> None:
     result = edgewise("compare", "--family", "rr,LL", "--family", "RF", "--slots", "1")
     assert result.exit_code == 0, result.output
     assert re.findall(r"^ (R[A-Z]|[AL]L) ", result.stdout, re.MULTILINE) == ["RR", "LL", "RF"]
-    assert Path("runs/bristol-p1-seed1/summary.json").is_file()
+    assert Path("runs/bristol-p1-RR-LL-RF-1slots-seed1/summary.json").is_file()
 
 
 @pytest.mark.parametrize("columns", [80, 100])
@@ -207,11 +207,11 @@ def test_interrupting_exits_130_and_the_same_command_goes_on(monkeypatch: pytest
         first = edgewise(*command)
     assert first.exit_code == 130
     assert "interrupted; the same command goes on where it stopped" in first.stderr
-    assert [path.name for path in Path("runs").iterdir()] == [".bristol-p1-seed1.partial"]
+    assert [path.name for path in Path("runs").iterdir()] == [".bristol-p1-RF-LL-2slots-seed1.partial"]
     second = edgewise(*command)
     assert second.exit_code == 0, second.output
     assert "RF kept from the interrupted run" in second.stderr
-    assert [path.name for path in Path("runs").iterdir()] == ["bristol-p1-seed1"]
+    assert [path.name for path in Path("runs").iterdir()] == ["bristol-p1-RF-LL-2slots-seed1"]
 
 
 def test_a_folder_that_exists_is_not_overwritten() -> None:

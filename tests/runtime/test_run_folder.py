@@ -14,7 +14,8 @@ from rich.console import Console
 import runtime.runs.bounds
 import runtime.runs.experiment
 from domain.errors import InputError
-from runtime.cli.commands.experiments import Request, prepare
+from runtime.cli.commands.experiments import prepare
+from runtime.cli.commands.requests import Request
 from runtime.results.run_folder import RunFolder
 from runtime.results.slots import SlotResult
 from runtime.results.summary import load_summary
@@ -173,23 +174,30 @@ def test_a_killed_run_publishes_nothing_and_goes_on_where_it_stopped(
 
 
 @pytest.mark.usefixtures("no_figures")
-def test_a_killed_run_of_other_settings_is_not_taken_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_killed_run_of_other_settings_is_set_aside_and_can_be_gone_on_with(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(runtime.runs.experiment, "run_slots", killed_in(2))
         with pytest.raises(KeyboardInterrupt):
             run(RunFolder.named(tmp_path / "run"), experiment(seeds="1"))
     other = run(RunFolder.named(tmp_path / "run"), experiment(seeds="2"))
-    assert "kept" not in capsys.readouterr().err
+    aside = tmp_path / "run-interrupted"
+    told = capsys.readouterr().err
+    assert "an interrupted run is kept, which is another one: seeds was 1, is 2 now." in told
+    assert f"To go on with that one: edgewise run --resume {aside}" in told
     assert load_summary(other).seeds == [2]
+    taken_up = run(RunFolder.named(aside), experiment(seeds="1"))
+    assert "RR kept from the interrupted run" in capsys.readouterr().err
+    assert digests(taken_up) == without_figures(digests(finished))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "run-interrupted"]
 
 
 def test_a_folder_that_is_being_written_belongs_to_its_writer(tmp_path: Path) -> None:
     with RunFolder.named(tmp_path / "run"):
         with pytest.raises(InputError, match="is being written by another run"):
             RunFolder.named(tmp_path / "run")
-        with RunFolder.numbered(tmp_path, "run") as second:
+        with RunFolder.numbered(tmp_path, "run", {}) as second:
             second.begin({})
             assert second.publish() == tmp_path / "run-2"
     with RunFolder.named(tmp_path / "run"):
@@ -198,7 +206,7 @@ def test_a_folder_that_is_being_written_belongs_to_its_writer(tmp_path: Path) ->
 
 def test_numbered_folders_count_up(tmp_path: Path) -> None:
     for name in ("run", "run-2", "run-3"):
-        with RunFolder.numbered(tmp_path, "run") as folder:
+        with RunFolder.numbered(tmp_path, "run", {}) as folder:
             folder.begin({})
             assert folder.publish() == tmp_path / name
 

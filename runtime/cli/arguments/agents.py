@@ -142,5 +142,10 @@ ViaGraphOption = Annotated[
     bool, option("--via-graph", None, "Take a family of rules through the slot graph, too.", MODES)
 ]
 ResumeOption = Annotated[
-    Path | None, option("--resume", "RUN", "Go on with a killed run; takes --memory and no other option.")
+    Path | None,
+    option("--resume", "RUN", "Go on with a run that was stopped; takes --memory, --other-code and no other option."),
+]
+OtherCodeOption = Annotated[
+    bool,
+    option("--other-code", None, "With --resume: go on although the code or a package has changed since."),
 ]

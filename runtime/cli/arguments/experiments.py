@@ -42,6 +42,7 @@ def run(
     latency_weight: LambdaOption = None,
     out: OutOption = None,
     resume: agents.ResumeOption = None,
+    other_code: agents.OtherCodeOption = False,
     model: agents.ModelOption = None,
     planner_model: agents.PlannerModelOption = None,
     scheduler_model: agents.SchedulerModelOption = None,
@@ -83,13 +84,18 @@ def run(
     Example: **edgewise run --family MA --epochs 1 --llm local --shadow RL**
     """
     from runtime.cli.commands import experiments
+    from runtime.cli.commands.requests import Request
 
     if resume is not None:
         given = [name for name in ctx.params if str(ctx.get_parameter_source(name)).endswith("COMMANDLINE")]
-        if not set(given) <= {"resume", "memory"}:
-            raise InputError("--resume does what the killed run was asked to do; give it with --memory or alone.")
-        experiments.resume(resume, memory)
+        if not set(given) <= {"resume", "memory", "other_code"}:
+            raise InputError(
+                "--resume does what the stopped run was asked to do; give it alone, or with --memory and --other-code."
+            )
+        experiments.resume(resume, memory, other_code)
         return
+    if other_code:
+        raise InputError("--other-code goes on with a run that was stopped; name it with --resume.")
     asked = AgentRequest(
         model=model,
         planner_model=planner_model,
@@ -121,7 +127,7 @@ def run(
         via_graph=via_graph,
     )
     experiments.execute(
-        experiments.Request(
+        Request(
             testbed,
             workload,
             load,
@@ -161,6 +167,7 @@ def compare(
 
     Example: **edgewise compare --seeds 1-5 --epochs 4 --out runs/five-seeds**
     """
-    from runtime.cli.commands.experiments import Request, execute
+    from runtime.cli.commands.experiments import execute
+    from runtime.cli.commands.requests import Request
 
     execute(Request(testbed, workload, load, family or [], seeds, epochs, slots, latency_weight, out))

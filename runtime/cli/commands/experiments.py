@@ -8,17 +8,16 @@ import math
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import TypeAdapter
 from rich.console import Console
 
 from domain.errors import InputError
 from policies.families import FAMILIES
 from runtime.agents.families import family_code
 from runtime.agents.request import AgentRequest
+from runtime.cli.commands.requests import Request, folder_name, read_request, to_resume
 from runtime.report.tables import output_console, report
 from runtime.results.run_folder import RunFolder
 from runtime.results.versions import versions
@@ -44,24 +43,6 @@ DEMO_FAMILIES = ("RR", "RL", "AL", "RF", "LL")
 """P1's families that need no model."""
 DEMO_EPOCHS = {"p1": 10, "real": 4}
 """Epochs by workload: as many as leave the demo well below a minute on two cores, compilation included."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What the command line asks for, as it was written."""
-
-    testbed: str = "bristol"
-    workload: str = "p1"
-    load: float = 1.0
-    families: Sequence[str] = ()
-    """Codes or comma-separated lists of them; none means all."""
-    seeds: str = "1"
-    epochs: int | None = None
-    slots: int | None = None
-    latency_weight: float | None = None
-    out: Path | None = None
-    agents: AgentRequest | None = None
-    """None: families of rules in the plain slot loop."""
 
 
 def demo() -> None:
@@ -90,18 +71,24 @@ def demo() -> None:
     )
 
 
-def execute(request: Request, console: Console | None = None, explain: bool = True, resumed: bool = False) -> Path:
+def execute(
+    request: Request,
+    console: Console | None = None,
+    explain: bool = True,
+    resumed: bool = False,
+    other_code: bool = False,
+) -> Path:
     """Do what is asked, print the table, and return where the run folder is.
 
     Raises:
         InputError: the input is wrong; nothing was published.
     """
     console = console or output_console()
-    experiment = dataclasses.replace(prepare(request), resumed=resumed)
+    experiment = dataclasses.replace(prepare(request), resumed=resumed, other_code=other_code)
     if experiment.by_graph is not None:
         for line in experiment.by_graph.opening_lines(experiment.settings.families):
             console.print(line, soft_wrap=True, markup=False)
-    with goes_on(), _folder(request, experiment.settings) as folder:
+    with goes_on(), _folder(request, experiment) as folder:
         errors, settings = Console(stderr=True), experiment.settings
         with RunProgress(errors, f"{settings.testbed}, {settings.workload}", experiment.total_slots) as progress:
             summary = experiment.run(folder, progress)
@@ -146,28 +133,22 @@ def prepare(request: Request) -> Experiment:
         latency_weight=cluster.latency_weight,
         agents=None if by_graph is None else by_graph.settings.to_json(),
     )
-    return Experiment(settings, cluster, to_yaml(testbed), workload, versions(), by_graph, _to_resume(request))
+    return Experiment(settings, cluster, to_yaml(testbed), workload, versions(), by_graph, to_resume(request))
 
 
-def resume(run: Path, memory: str | None = None) -> Path:
-    """Go on with a run that was killed, by what it was asked to do; raises InputError where there is none.
+def resume(run: Path, memory: str | None = None, other_code: bool = False) -> Path:
+    """Go on with a run that was stopped, by what it was asked to do; raises InputError where there is none.
 
     Args:
         run: the folder that it was to become.
         memory: as --memory; addresses are not kept with a run, for they may hold passwords.
+        other_code: go on although the versions have changed since.
     """
-    request = TypeAdapter(Request).validate_json(RunFolder.killed(run))
+    request = read_request(RunFolder.killed(run))
     agents = request.agents
     if memory is not None:
         agents = dataclasses.replace(agents or AgentRequest(), memory=memory)
-    return execute(dataclasses.replace(request, out=run, agents=agents), resumed=True)
-
-
-def _to_resume(request: Request) -> str:
-    agents = request.agents
-    if agents is not None and agents.memory is not None and "://" in agents.memory:
-        request = dataclasses.replace(request, agents=dataclasses.replace(agents, memory=None))
-    return TypeAdapter(Request).dump_json(request).decode()
+    return execute(dataclasses.replace(request, out=run, agents=agents), resumed=True, other_code=other_code)
 
 
 def _by_graph(
@@ -205,12 +186,10 @@ def _families(asked: Sequence[str]) -> tuple[str, ...]:
     return tuple(codes)
 
 
-def _folder(request: Request, settings: Settings) -> RunFolder:
+def _folder(request: Request, experiment: Experiment) -> RunFolder:
     if request.out is not None:
         return RunFolder.named(request.out)
-    families = "" if len(settings.families) > 1 else f"-{settings.families[0]}"
-    seeds = f"seed{settings.seeds[0]}" if len(settings.seeds) == 1 else f"{len(settings.seeds)}seeds"
-    return RunFolder.numbered(RUNS, f"{settings.testbed}-{settings.workload}{families}-{seeds}".replace(" ", "_"))
+    return RunFolder.numbered(RUNS, folder_name(request, experiment.settings), experiment.identity)
 
 
 def command_name() -> str:
