@@ -80,7 +80,7 @@ class Failure:
         LONGEST characters at most.
         """
         words = secrets.strike_parts(" ".join(secrets.strike(self.detail).split())[:MOST_READ])
-        words = redact(_KEYS.sub(HIDDEN, words))
+        words = "".join([c if c.isprintable() else "?" for c in redact(_KEYS.sub(HIDDEN, words))])
         return f"{self.reason}: {words if len(words) <= LONGEST else words[: LONGEST - 1] + '…'}"
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from runtime.report.plotting import Axes, Bbox, Figure, Line2D, mpl
 from runtime.results.intervals import Interval, interval, interval_ranks
+from runtime.results.labels import family_label
 from runtime.results.summary import Summary
 
 STYLES: dict[str, tuple[str, str, str]] = {
@@ -97,7 +98,8 @@ def latency_and_fairness(summary: Summary) -> Figure:
         runs = [result.telemetry for result in summary.of(family)]
         x, y = (interval([getattr(run, name) for run in runs]) for name in ("global_mean_latency_s", "fairness"))
         colour, marker, _ = _style(summary, family)
-        handles.append(_key(marker, colour, family if x and y else f"{family} (served nobody)"))
+        name = family_label(summary, family)
+        handles.append(_key(marker, colour, name if x and y else f"{name} (served nobody)"))
         if x is None or y is None:
             continue
         if len(runs) > 1:
@@ -105,7 +107,7 @@ def latency_and_fairness(summary: Summary) -> Figure:
             axes.errorbar(x.median, y.median, xerr=_arms(x), yerr=_arms(y), color=colour, capsize=3, lw=1.2)
         axes.plot(x.median, y.median, ls="none", marker=marker, ms=10, mfc=colour, mec="black", mew=0.6, zorder=3)
         points.append((x.median, y.median))
-        labels.append(family)
+        labels.append(name)
     if summary.like_p1:
         for family, (x_s, fairness) in REPORTED.items():
             colour, marker, _ = _style(summary, family)
@@ -221,7 +223,16 @@ def _bars(axes: Axes, summary: Summary, groups: Sequence[str], values: dict[str,
         colour, _, hatch = _style(summary, family)
         at = np.arange(len(groups)) - 0.42 + (k + 0.5) * width
         heights = [value.median if value else 0.0 for value in row]
-        axes.bar(at, heights, width, color=colour, hatch=hatch, edgecolor="black", lw=0.6, label=family)
+        axes.bar(
+            at,
+            heights,
+            width,
+            color=colour,
+            hatch=hatch,
+            edgecolor="black",
+            lw=0.6,
+            label=family_label(summary, family),
+        )
         if len(summary.seeds) > 1:
             shown = [(x, value) for x, value in zip(at, row, strict=True) if value]
             axes.errorbar(

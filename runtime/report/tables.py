@@ -15,6 +15,7 @@ from rich.text import Text
 
 from domain.ledger import Role
 from runtime.results.intervals import Interval, interval, interval_ranks
+from runtime.results.labels import HALF, MOSTLY, family_label
 from runtime.results.summary import FamilyResult, PredictionFigures, RoleFigures, Summary
 
 NOTHING = "–"
@@ -22,6 +23,8 @@ WIDE = 100
 """Columns from which on there is room for who decided."""
 OUTCOMES = ("accepted", "repaired", "overruled", "reused")
 """Outcomes of agents' decisions beside fallbacks; the last two are shown where there are any."""
+NOT_SHOWN = ("breaker_open", "budget")
+"""Reasons whose sentences say no more than they do."""
 MOST_LMS = 6
 """LMs that get a column each; with more of them the table shows the worst served one and the share of all requests."""
 
@@ -45,7 +48,7 @@ def report(summary: Summary, width: int, explain: bool = True) -> Iterator[Table
     wide = width >= WIDE
     yield _table(summary, wide)
     if not wide:
-        lines = [f"{family}: {_decided_by(summary.of(family))}" for family in summary.families]
+        lines = [f"{family_label(summary, family)}: {_decided_by(summary.of(family))}" for family in summary.families]
         yield Text("Decided by\n" + "\n".join(lines) + "\n")
     if any(run.agents for run in summary.results):
         yield from _agents(summary, wide)
@@ -93,8 +96,14 @@ def _table(summary: Summary, wide: bool) -> Table:
     for family in summary.families:
         runs = summary.of(family)
         cells = [_cell([value(run) for run in runs], decimals, shown) for value, decimals, shown in columns.values()]
-        table.add_row(family, *cells, *([_decided_by(runs)] if wide else []), style="bold" if family == best else None)
+        who = [_decided_by(runs)] if wide else []
+        table.add_row(_label(summary, family), *cells, *who, style="bold" if family == best else None)
     return table
+
+
+def _label(summary: Summary, family: str) -> str:
+    """The family's label, in as few columns as it takes."""
+    return family_label(summary, family).replace(" (", "\n(")
 
 
 def _best(summary: Summary) -> str | None:
@@ -142,6 +151,7 @@ def _agents(summary: Summary, wide: bool) -> Iterator[Table | Text]:
             model = ", ".join(dict.fromkeys(run.model for run in runs))
             table.add_row(family, role, *([model] if wide else []), *_agent_cells(runs, shown, priced))
             why += [f"{family} {role}: {reasons}" for reasons in [_reasons(runs)] if reasons]
+            why += _said(runs)
     yield table
     if why:
         yield Text("Reasons\n" + "\n".join(why) + "\n")
@@ -151,9 +161,16 @@ def _reasons(runs: list[RoleFigures]) -> str:
     counts = Counter[str]()
     for run in runs:
         counts.update(run.reasons)
+        counts["unwrapped"] += run.unwrapped
         counts["not rehearsed"] += run.not_rehearsed
         counts["overruled"] += run.outcomes.get("overruled", 0)
     return ", ".join(f"{reason} {count:,}" for reason, count in counts.most_common() if count)
+
+
+def _said(runs: list[RoleFigures]) -> list[str]:
+    """What came with the reasons, the first of each, indented below them."""
+    first = {reason: said for run in reversed(runs) for reason, said in run.said.items()}
+    return [f"  {reason}: {said}" for reason, said in first.items() if reason not in NOT_SHOWN]
 
 
 def _has(summary: Summary, outcome: str) -> bool:
@@ -185,7 +202,7 @@ def predictions(summary: Summary) -> Table:
     for family in summary.families:
         known = [run.predictions for run in summary.of(family) if run.predictions is not None]
         if known:
-            table.add_row(family, f"{sum(p.plans for p in known):,}", *_prediction_cells(known))
+            table.add_row(_label(summary, family), f"{sum(p.plans for p in known):,}", *_prediction_cells(known))
     return table
 
 
@@ -217,7 +234,7 @@ def _shadows(summary: Summary) -> Table:
         for shadow in run.shadows:
             regret = NOTHING if shadow.predicted_regret is None else f"{shadow.predicted_regret:+.3f}"
             table.add_row(
-                run.family,
+                _label(summary, run.family),
                 shadow.family,
                 f"{shadow.slots:,}",
                 f"{shadow.routes_differ:.0%}",
@@ -245,6 +262,13 @@ def _note(summary: Summary) -> str:
             + ("reused: the last plan was kept; " if _has(summary, "reused") else "")
             + "fallback: a rule decided, and why. docs/agents.md explains every reason."
         )
+    if any(family_label(summary, family) != family for family in summary.families):
+        lines.append(
+            f"A family is called by its code alone where agents made {MOSTLY:.0%} of the decisions in their roles or "
+            f"more, and {HALF:.0%} in each; else their share stands beside it."
+        )
+    if any(role.unwrapped for run in summary.results for role in run.agents.values()):
+        lines.append("unwrapped: answers that were read although something stood around their JSON object.")
     if _has(summary, "overruled"):
         lines.append("overruled: the answer passed, but was predicted to be worse than the rule's, which was taken.")
     if any(run.predictions for run in summary.results):

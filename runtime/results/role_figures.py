@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from domain.ledger import Decision, Outcome, Role
+from domain.ledger import Attempt, Decision, Outcome, Role
 from graph.models.budget import Price
+from graph.models.wrapping import bare_object
 from runtime.results.summary import RoleFigures
 
 
@@ -17,6 +18,9 @@ class RoleTally:
 
     outcomes: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
+    said: dict[str, tuple[tuple[int, str], str]] = field(default_factory=dict)
+    """Reason to the first sentence that came with it, and where that was: slot and node."""
+    unwrapped: int = 0
     not_rehearsed: int = 0
     questions: int = 0
     prompt_tokens: int = 0
@@ -47,9 +51,11 @@ class DecisionTally:
             tally.outcomes[str(decision.outcome)] += 1
             if decision.reason is not None:
                 tally.reasons[str(decision.reason)] += 1
+                _keep_said(tally, decision)
             if (decision.rehearsal or {}).get("verdict") == "not_rehearsed":
                 tally.not_rehearsed += 1
             asked = [attempt for attempt in decision.attempts if attempt.messages]
+            tally.unwrapped += sum(map(_is_unwrapped, asked))
             tally.questions += len(asked)
             tally.prompt_tokens += sum(attempt.prompt_tokens for attempt in asked)
             tally.completion_tokens += sum(attempt.completion_tokens for attempt in asked)
@@ -70,6 +76,8 @@ class DecisionTally:
                 model=model,
                 outcomes=dict(sorted(tally.outcomes.items())),
                 reasons=dict(sorted(tally.reasons.items())),
+                said={reason: said for reason, (_, said) in sorted(tally.said.items())},
+                unwrapped=tally.unwrapped,
                 not_rehearsed=tally.not_rehearsed,
                 questions=tally.questions,
                 prompt_tokens=tally.prompt_tokens,
@@ -78,3 +86,17 @@ class DecisionTally:
                 cost_usd=cost,
             )
         return found
+
+
+def _keep_said(tally: RoleTally, decision: Decision) -> None:
+    """Keep what was said with the reason: that of the first slot and node, in whatever order decisions come."""
+    reason, at = str(decision.reason), (decision.slot, decision.node or "")
+    if reason in tally.said and tally.said[reason][0] <= at:
+        return
+    said = [a.error.partition(": ")[2] for a in decision.attempts if a.error and a.error.startswith(f"{reason}: ")]
+    if said:
+        tally.said[reason] = at, said[-1]
+
+
+def _is_unwrapped(attempt: Attempt) -> bool:
+    return attempt.answer is not None and bare_object(attempt.answer)[1]

@@ -82,6 +82,10 @@ class RoleFigures(_Model):
     """How decisions came about: accepted, repaired, overruled, fallback, reused."""
     reasons: dict[str, int]
     """Why fallbacks decided."""
+    said: dict[str, str] = {}
+    """Of each reason the first sentence that came with it, in the server's own words where it gave some."""
+    unwrapped: int = 0
+    """Answers that were read although something stood around their JSON object."""
     not_rehearsed: int = 0
     """Answers that were taken without a rehearsal although the run rehearses: the cluster was too large."""
     questions: int
@@ -169,6 +173,8 @@ class FamilyResult(_Model):
     """Role, then who filled it, then how many decisions."""
     agents: dict[str, RoleFigures] = {}
     """Role to its figures, for roles that a model filled."""
+    stands_in: bool = False
+    """True where rules filled the roles of its agents, for there was no model to ask."""
     shadows: list[ShadowFigures] = []
     predictions: PredictionFigures | None = None
     """None where no plan was rehearsed, or none has been compared."""

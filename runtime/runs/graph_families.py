@@ -177,6 +177,7 @@ class GraphFamilies:
                 update={
                     "agents": decisions.figures(filled, settings.prices),
                     "shadows": [_shadow_figures(code, t) for code, t in (shadowed.tallies if shadowed else {}).items()],
+                    "stands_in": has_agents(family) and not models.agents,
                     "notes": notes,
                 }
             )

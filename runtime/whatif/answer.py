@@ -66,6 +66,8 @@ class WhatIf(_Model):
     deadline_s: float
     recorded: str
     """Family that was recorded, with which the others are compared."""
+    recorded_as: str = ""
+    """What it is called: its code, and the share that agents decided where that is small."""
     recorded_figures: dict[str, float | None]
     """Mean over the seeds."""
     requests: int

@@ -37,7 +37,7 @@ def draw_differences(answer: WhatIf) -> Figure:
     figure.axes[0].set_ylim(rows - 0.4, -0.6)
     figure.suptitle(
         textwrap.fill(
-            f"{answer.run}, recorded with {answer.recorded}: what if minus what was decided, "
+            f"{answer.run}, recorded with {answer.recorded_as or answer.recorded}: what if minus what was decided, "
             f"with {answer.confidence:.0%} intervals",
             90,
         ),

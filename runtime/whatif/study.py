@@ -18,6 +18,7 @@ from domain.telemetry import Records
 from policies.families import Recipe
 from runtime.agents.families import has_agents
 from runtime.results.columns import RECORDS, SLOTS, merge
+from runtime.results.labels import family_label
 from runtime.results.run_folder import RunFolder
 from runtime.results.summary import FamilyResult
 from runtime.results.versions import versions
@@ -258,6 +259,7 @@ class Study:
             latency_weight=summary.latency_weight,
             deadline_s=summary.deadline_s,
             recorded=self.recorded,
+            recorded_as=family_label(self.recording.summary, self.recorded),
             recorded_figures=self._figures(recorded),
             requests=sum(len(run.records) for run in self.runs),
             missing=sum(run.missing for run in self.runs),
