@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from domain.large_model import LargeModel
+
+SLACK_GB = 1e-9
+"""GB by which a sum of memory may miss its limit: rounding, nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,18 +25,30 @@ class Node:
     cpu_cores: int
     """C_n of P1-1."""
     ram_gb: float
-    """M_n of P1-1."""
+    """M_n of P1-1; with `unified_memory` all that CPU and GPUs have between them."""
     gpu_model: str | None = None
     gpus: int = 0
     vgpus_per_gpu: int = 1
     """Time-slicing replicas of each GPU; P1 uses 2."""
     vram_gb: float = 0.0
-    """V_n of P1-1, all GPUs of the node together."""
+    """V_n of P1-1, all GPUs of the node together; each has the same part. 0 with `unified_memory`."""
+    unified_memory: bool = False
+    """True where CPU and GPUs use one memory, `ram_gb`: what a pod on vGPUs holds, it holds of that."""
 
     @property
     def vgpus(self) -> int:
         """G_n of P1-1: what Kubernetes counts as nvidia.com/gpu."""
         return self.gpus * self.vgpus_per_gpu
+
+    @property
+    def hardware(self) -> Node:
+        """The node without name and site: equal for nodes of the same hardware."""
+        return replace(self, name="", site="")
+
+    @property
+    def gpu_vram_gb(self) -> float:
+        """What one GPU has, and what a pod on that GPU can hold of it."""
+        return self.vram_gb / self.gpus if self.gpus else 0.0
 
 
 @dataclass(frozen=True)
@@ -83,29 +98,65 @@ class Cluster:
     @cached_property
     def feasible(self) -> NDArray[np.bool_]:
         """[N, I] True where node n could run LM i in some mode, alone; GPU-only LMs need a node with a GPU."""
-        return np.array(
-            [
-                [self.runs_on_gpu(n, i) or self.runs_on_cpu(n, i) for i in range(self.n_lms)]
-                for n in range(self.n_nodes)
-            ],
-            dtype=np.bool_,
-        )
+        return np.array([[cores > 0 or vgpus > 0 for cores, vgpus in row] for row in self._least], dtype=np.bool_)
+
+    @cached_property
+    def _least(self) -> list[list[tuple[int, int]]]:
+        """Least cores and least vGPUs of each LM on each node; nodes of the same hardware share a list."""
+        known: dict[Node, list[tuple[int, int]]] = {}
+        for n, node in enumerate(self.nodes):
+            if node.hardware not in known:
+                known[node.hardware] = [(self._cores(n, i), self._vgpus(n, i)) for i in range(self.n_lms)]
+        return [known[node.hardware] for node in self.nodes]
+
+    def _cores(self, n: int, i: int) -> int:
+        node, lm = self.nodes[n], self.lms[i]
+        profile = lm.cpu_profiles.get(node.cpu_model)
+        if lm.gpu_only or lm.ram_gb > node.ram_gb + SLACK_GB or profile is None or not profile.points:
+            return 0
+        least = max(1, profile.points[0][0])
+        return least if least <= node.cpu_cores else 0
+
+    def _vgpus(self, n: int, i: int) -> int:
+        node, lm, vram_gb = self.nodes[n], self.lms[i], self.vram_gb(n, i)
+        if (
+            node.vgpus < 1
+            or node.gpu_model not in lm.gpu_profiles
+            or self.ram_gb(n, i, True) > node.ram_gb + SLACK_GB
+            or vram_gb > node.vram_gb + SLACK_GB
+            or lm.host_cores > node.cpu_cores
+        ):
+            return 0
+        return max(1, math.ceil((vram_gb - SLACK_GB) / node.gpu_vram_gb)) if vram_gb > SLACK_GB else 1
+
+    def ram_gb(self, n: int, i: int, on_vgpus: bool) -> float:
+        """GB that a pod of LM i holds of the RAM of node n, M_ni of P1-1."""
+        lm = self.lms[i]
+        return lm.unified_memory_gb if on_vgpus and self.nodes[n].unified_memory else lm.ram_gb
+
+    def vram_gb(self, n: int, i: int) -> float:
+        """GB that a pod of LM i on vGPUs holds of the vRAM of node n, V_ni of P1-1; 0 where its memory is unified."""
+        return 0.0 if self.nodes[n].unified_memory else self.lms[i].vram_gb
+
+    def least_cores(self, n: int, i: int) -> int:
+        """Return the fewest cores with which LM i runs on node n alone; 0 where it does not run on its CPU."""
+        return self._least[n][i][0]
+
+    def least_vgpus(self, n: int, i: int) -> int:
+        """Return the fewest vGPUs with which LM i runs on node n alone; 0 where it does not run on its GPUs.
+
+        An LM that is larger than one GPU needs several of them: up to the number of GPUs, each vGPU comes from a GPU
+        of its own, which then holds its part of the LM.
+        """
+        return self._least[n][i][1]
 
     def runs_on_gpu(self, n: int, i: int) -> bool:
-        """True where LM i fits on one vGPU of node n and its speed there is known."""
-        node, lm = self.nodes[n], self.lms[i]
-        return (
-            node.vgpus >= 1
-            and node.gpu_model in lm.gpu_profiles
-            and lm.ram_gb <= node.ram_gb
-            and lm.vram_gb <= node.vram_gb
-            and lm.host_cores <= node.cpu_cores
-        )
+        """True where LM i fits on vGPUs of node n and its speed there is known."""
+        return self._least[n][i][1] > 0
 
     def runs_on_cpu(self, n: int, i: int) -> bool:
         """True where LM i may run on the CPU of node n and its speed with all the cores is known."""
-        node, lm = self.nodes[n], self.lms[i]
-        return not lm.gpu_only and lm.ram_gb <= node.ram_gb and math.isfinite(self.cpu_seconds(n, i, node.cpu_cores))
+        return self._least[n][i][0] > 0
 
     def cpu_seconds(self, n: int, i: int, cores: int) -> float:
         """Seconds per prompt of LM i on `cores` cores of node n; infinity where it cannot run."""

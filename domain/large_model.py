@@ -79,6 +79,13 @@ class LargeModel:
     """Speed by CPU model; an LM does not run on a CPU model that is absent."""
     gpu_profiles: Mapping[str, GpuProfile] = field(default_factory=dict)
     """Speed by GPU model; an LM does not run on a GPU model that is absent."""
+    unified_gb: float | None = None
+    """GB that a pod on vGPUs holds where CPU and GPU use one memory; None where that is RAM and vRAM in sum."""
+
+    @property
+    def unified_memory_gb(self) -> float:
+        """`unified_gb`, or what it is where nothing was measured."""
+        return self.ram_gb + self.vram_gb if self.unified_gb is None else self.unified_gb
 
     @property
     def is_image(self) -> bool:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.cluster import Cluster
+from domain.cluster import Cluster, Node
 
 
 def warnings_of(cluster: Cluster) -> list[str]:
@@ -31,16 +31,15 @@ def _prompts_in_time(cluster: Cluster, i: int) -> int:
 
 def _fastest(cluster: Cluster, i: int) -> tuple[float, int]:
     """Least seconds per prompt of LM i in any mode on any node, and that node."""
-    known: dict[tuple[object, ...], float] = {}
+    known: dict[Node, float] = {}
     best, fastest = math.inf, 0
     for n, node in enumerate(cluster.nodes):
-        hardware = (node.cpu_model, node.cpu_cores, node.ram_gb, node.gpu_model, node.gpus, node.vram_gb)
-        if hardware not in known:
+        if node.hardware not in known:
             on_cpu = cluster.cpu_seconds(n, i, node.cpu_cores) if cluster.runs_on_cpu(n, i) else math.inf
             on_gpu = cluster.gpu_seconds(n, i) if cluster.runs_on_gpu(n, i) else math.inf
-            known[hardware] = min(on_cpu, on_gpu)
-        if known[hardware] < best:
-            best, fastest = known[hardware], n
+            known[node.hardware] = min(on_cpu, on_gpu)
+        if known[node.hardware] < best:
+            best, fastest = known[node.hardware], n
     return best, fastest
 
 

@@ -14,7 +14,6 @@ state-aware dispatching problem with queue-specific job sizes", Eur. J. Oper. Re
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +64,7 @@ def assign(
         allowed: where requests of LM i may go.
         fixed: seconds per prompt that sharing does not slow.
         compute: seconds per prompt that it does.
-        gpu: physical GPU of the pod, -1 on CPU.
+        gpu: physical GPUs of the pod, as bits; 0 on CPU.
         left: seconds until the pod is ready.
         prompts: backlog, grown here by what is expected to be sent.
         requests: the same in requests.
@@ -91,9 +90,9 @@ def assign(
             if not allowed[n, i]:
                 continue
             slow = 1.0
-            if gpu[n, i] >= 0:
+            if gpu[n, i] != 0:
                 for k in range(lms):
-                    if k != i and gpu[n, k] == gpu[n, i]:
+                    if k != i and gpu[n, k] & gpu[n, i] != 0:
                         slow += busy[n, k]
                         together = fixed[n, k] + compute[n, k] * 2.0
                         harm[n] += busy[n, k] * compute[n, k] / together * (1.0 + requests[n, k] + later[n, k])
@@ -243,7 +242,7 @@ class Gpus:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._sets: dict[tuple[int, tuple[int, ...]], list[tuple[int, int]]] = {}
+        self._sets: dict[tuple[int, bytes], dict[int, int]] = {}
         self._last: tuple[tuple[bytes, bytes], tuple[FloatArray, FloatArray, IntArray]] | None = None
         most = max(node.cpu_cores for node in cluster.nodes)
         n_nodes, n_lms = cluster.n_nodes, cluster.n_lms
@@ -265,7 +264,7 @@ class Gpus:
                     self._fixed_s[n, i], self._compute_s[n, i] = profile.fixed_s, profile.compute_s
 
     def speeds(self, cores: IntArray, vgpus: IntArray) -> tuple[FloatArray, FloatArray, IntArray]:
-        """Return fixed and compute seconds per prompt, and the physical GPU: [N, I] each, not to be written to."""
+        """Return fixed and compute seconds per prompt, and the physical GPUs as bits: [N, I], not to be written to."""
         key = (cores.tobytes(), vgpus.tobytes())
         if self._last is None or self._last[0] != key:
             self._last = key, self._speeds(cores, vgpus)
@@ -276,16 +275,16 @@ class Gpus:
         rows, columns = np.indices(cores.shape)
         fixed = np.where(on_gpu, self._fixed_s, self._cpu_s[rows, columns, np.clip(cores, 0, self._cpu_s.shape[2] - 1)])
         compute = np.where(on_gpu, self._compute_s, 0.0)
-        gpu = np.where(on_gpu, 0, -1)
+        gpu = on_gpu.astype(np.int64)
         for n, node in enumerate(self._cluster.nodes):
             if node.gpus > 1 and on_gpu[n].any():
-                for i, p in self.places(n, np.flatnonzero(on_gpu[n]).tolist()):
-                    gpu[n, i] = p
-        return fixed, compute, gpu.astype(np.int64)
+                for i, bits in self.places(n, vgpus[n]).items():
+                    gpu[n, i] = bits
+        return fixed, compute, gpu
 
-    def places(self, n: int, lms: Sequence[int]) -> list[tuple[int, int]]:
-        """Return (LM, GPU) in the order of `admission`."""
-        key = (n, tuple(lms))
+    def places(self, n: int, vgpus: IntArray) -> dict[int, int]:
+        """Return `admission` of pods with so many vGPUs ([I])."""
+        key = (n, vgpus.tobytes())
         if key not in self._sets:
-            self._sets[key] = admission(self._cluster, n, lms)
+            self._sets[key] = admission(self._cluster, n, {i: g for i, g in enumerate(vgpus.tolist()) if g})
         return self._sets[key]

@@ -8,8 +8,6 @@ switching one LM must never resize another.
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -22,7 +20,7 @@ from domain.cluster import Cluster
 from domain.constraints import TOLERANCE
 from domain.decisions import OFF, Allocation, Deployment, MacroPolicy
 from domain.errors import InputError
-from domain.large_model import LargeModel
+from domain.gpus import Gpus
 from domain.telemetry import Phase, Snapshot
 
 IntArray = NDArray[np.int64]
@@ -75,20 +73,21 @@ def standard_cores(cluster: Cluster, n: int) -> IntArray:
     for i in on_cpu:
         share = (node.cpu_cores - sum(sorted(hosts, reverse=True)[: node.vgpus])) // len(on_cpu)
         seconds = [cluster.cpu_seconds(n, i, k) for k in range(1, node.cpu_cores + 1)]
-        smallest = next(k for k, s in enumerate(seconds, start=1) if math.isfinite(s))
-        largest = max(share, smallest)
+        largest = max(share, cluster.least_cores(n, i))
         cores[i] = next(k for k, s in enumerate(seconds, start=1) if s <= seconds[largest - 1])
     return cores
 
 
 @dataclass(frozen=True)
 class Patterns:
-    """Every pattern that meets P1-1 on one kind of node, in lexicographic order of modes: all off comes first."""
+    """Every pattern that one kind of node can run, in lexicographic order of modes: all off comes first."""
 
     modes: NDArray[np.int8]
     """[P, I] value of Mode."""
     cores: IntArray
-    """[I] what an LM gets in mode CPU; 0 where it has no such mode. In mode GPU it gets one vGPU."""
+    """[I] what an LM gets in mode CPU; 0 where it has no such mode."""
+    vgpus: IntArray
+    """[I] what an LM gets in mode GPU, the fewest that it needs; 0 where it has no such mode."""
 
     def __len__(self) -> int:
         return int(self.modes.shape[0])
@@ -104,7 +103,7 @@ class Patterns:
         return Deployment(
             n,
             tuple(
-                self._on_cpu[i] if mode == Mode.CPU else _ON_GPU if mode == Mode.GPU else OFF
+                self._on_cpu[i] if mode == Mode.CPU else self._on_gpu[i] if mode == Mode.GPU else OFF
                 for i, mode in enumerate(self.modes[pattern].tolist())
             ),
         )
@@ -115,7 +114,8 @@ class Patterns:
         A pod that is shutting down counts as off: to have it on again takes a new one.
         """
         cores, vgpus = snapshot.cores[n], snapshot.vgpus[n]
-        modes = np.where(vgpus == 0, np.where(cores == self.cores, _CPU, _OTHER), np.where(vgpus == 1, _GPU, _OTHER))
+        on_gpu = np.where(vgpus == self.vgpus, _GPU, _OTHER)
+        modes = np.where(vgpus == 0, np.where(cores == self.cores, _CPU, _OTHER), on_gpu)
         modes[~is_on(snapshot, n)] = _OFF
         return modes
 
@@ -136,48 +136,58 @@ class Patterns:
     def _on_cpu(self) -> tuple[Allocation, ...]:
         return tuple(Allocation(cores=int(c)) for c in self.cores)
 
-
-_ON_GPU = Allocation(vgpus=1)
+    @cached_property
+    def _on_gpu(self) -> tuple[Allocation, ...]:
+        return tuple(Allocation(vgpus=int(g)) for g in self.vgpus)
 
 
 def patterns(cluster: Cluster, n: int) -> Patterns:
-    """Enumerate the patterns of node n that meet P1-1, LM by LM, dropping what no longer fits as early as possible.
+    """Enumerate the patterns of node n, LM by LM, dropping what no longer fits as early as possible.
+
+    What fits keeps to P1-1, and each GPU can hold what lies on it when LMs are admitted in their order.
 
     Raises:
         InputError: there are more than MOST_PATTERNS of them.
     """
     node, cores = cluster.nodes[n], standard_cores(cluster, n)
+    vgpus = np.array([cluster.least_vgpus(n, i) for i in range(cluster.n_lms)], dtype=np.int64)
     limits = np.array([node.vgpus, node.cpu_cores, node.ram_gb, node.vram_gb]) + TOLERANCE
     modes, used = np.zeros((1, 0), dtype=np.int8), np.zeros((1, 4))
-    for i, lm in enumerate(cluster.lms):
+    gpus, all_gb = Gpus(node), sum(cluster.vram_gb(n, i) for i, g in enumerate(vgpus.tolist()) if g)
+    scarce = node.gpus > 1 and all_gb > node.gpu_vram_gb
+    for i in range(cluster.n_lms):
         choices = [(Mode.OFF, np.zeros(4))]
         if cores[i]:
-            choices.append((Mode.CPU, _demand(lm, Allocation(cores=int(cores[i])))))
-        if cluster.runs_on_gpu(n, i):
-            choices.append((Mode.GPU, _demand(lm, _ON_GPU)))
+            choices.append((Mode.CPU, _demand(cluster, n, i, Allocation(cores=int(cores[i])))))
+        if vgpus[i]:
+            choices.append((Mode.GPU, _demand(cluster, n, i, Allocation(vgpus=int(vgpus[i])))))
         sums = used[:, None, :] + np.array([demand for _, demand in choices])
         rows, columns = np.nonzero((sums <= limits).all(axis=2))
+        column = np.array([mode for mode, _ in choices], dtype=np.int8)[columns]
+        if scarce:
+            gpus = gpus.rows(rows)
+            fits = gpus.admit(np.where(column == Mode.GPU, vgpus[i], 0), cluster.vram_gb(n, i))
+            rows, columns, column, gpus = rows[fits], columns[fits], column[fits], gpus.rows(np.flatnonzero(fits))
         if rows.size > MOST_PATTERNS:
             raise InputError(
                 f"Cluster {cluster.name}: node {node.name} has more than {MOST_PATTERNS} patterns of its "
                 f"{cluster.n_lms} LMs, too many to look at in every slot; give the cluster fewer LMs, or each LM "
                 f"speeds only for the CPU and GPU models that it is meant for."
             )
-        column = np.array([mode for mode, _ in choices], dtype=np.int8)[columns]
         modes, used = np.column_stack([modes[rows], column]), sums[rows, columns]
-    for array in (modes, cores):
+    for array in (modes, cores, vgpus):
         array.setflags(write=False)
-    return Patterns(modes, cores)
+    return Patterns(modes, cores, vgpus)
 
 
-def _demand(lm: LargeModel, allocation: Allocation) -> NDArray[np.float64]:
-    vram = lm.vram_gb if allocation.vgpus else 0.0
-    return np.array([allocation.vgpus, allocation.demand_cores(lm), lm.ram_gb, vram])
+def _demand(cluster: Cluster, n: int, i: int, allocation: Allocation) -> NDArray[np.float64]:
+    on_vgpus = allocation.vgpus > 0
+    memory = (cluster.ram_gb(n, i, on_vgpus), cluster.vram_gb(n, i) if on_vgpus else 0.0)
+    return np.array([allocation.vgpus, allocation.demand_cores(cluster.lms[i]), *memory])
 
 
 def catalogue(cluster: Cluster) -> Sequence[Patterns]:
     """Return the patterns of every node, length N; nodes of the same hardware share one object."""
-    kinds = [dataclasses.replace(node, name="", site="") for node in cluster.nodes]
-    first = {kind: n for n, kind in reversed(list(enumerate(kinds)))}
+    first = {node.hardware: n for n, node in reversed(list(enumerate(cluster.nodes)))}
     known = {kind: patterns(cluster, n) for kind, n in first.items()}
-    return [known[kind] for kind in kinds]
+    return [known[node.hardware] for node in cluster.nodes]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.cluster import Cluster
-from domain.constraints import TOLERANCE
+from domain.constraints import check_capacity
 from domain.decisions import OFF, Allocation, Deployment, MacroPolicy
 from domain.telemetry import Phase, Snapshot
 from policies.rehearsal.fluid import FULL, MEETING
@@ -113,10 +113,10 @@ class SteadyDeployer:
             draining = want.is_off and snapshot.backlog_requests[node, i] > 0 and policy.roles[node, i]
             if on[i] and want != now[i] and (not draining or not self._runs(node, i, now[i])):
                 then[i] = OFF
-        wanted = [i for i, a in enumerate(goal) if a.vgpus]
+        wanted = {i: a.vgpus for i, a in enumerate(goal) if a.vgpus}
         first = set[int]()
         if cluster.nodes[node].gpus > 1:
-            for i in self._misplaced(node, [i for i, a in enumerate(now) if a.vgpus], wanted):
+            for i in self._misplaced(node, {i: a.vgpus for i, a in enumerate(now) if a.vgpus}, wanted):
                 then[i] = OFF
         if cluster.nodes[node].gpus == 1 or not any(a.vgpus and b.is_off for a, b in zip(now, then, strict=True)):
             running = np.array([on[i] and goal[i] == now[i] for i in range(cluster.n_lms)])
@@ -125,28 +125,18 @@ class SteadyDeployer:
             for i, want in enumerate(goal):
                 if then[i].is_off and not want.is_off and (not want.vgpus or i in first):
                     trial = [*then[:i], want, *then[i + 1 :]]
-                    if self._fits(node, trial):
+                    if not check_capacity(cluster, node, trial):
                         then = trial
         return None if then == now else Deployment(node, tuple(then))
 
-    def _misplaced(self, n: int, running: list[int], wanted: list[int]) -> list[int]:
+    def _misplaced(self, n: int, running: dict[int, int], wanted: dict[int, int]) -> list[int]:
         """Return the LMs whose pods sit on another GPU than where they should be beside those that are to come."""
-        now, then = dict(admission(self._cluster, n, running)), dict(admission(self._cluster, n, wanted))
+        now, then = admission(self._cluster, n, running), admission(self._cluster, n, wanted)
         return [i for i in running if i in then and now[i] != then[i]]
 
     def _runs(self, n: int, i: int, allocation: Allocation) -> bool:
         by_gpu = self._cluster.runs_on_gpu(n, i)
         return by_gpu if allocation.vgpus else math.isfinite(self._cluster.cpu_seconds(n, i, allocation.cores))
-
-    def _fits(self, n: int, allocations: list[Allocation]) -> bool:
-        node = self._cluster.nodes[n]
-        on = [(lm, a) for lm, a in zip(self._cluster.lms, allocations, strict=True) if not a.is_off]
-        return (
-            sum(a.demand_cores(lm) for lm, a in on) <= node.cpu_cores
-            and sum(a.vgpus for _, a in on) <= node.vgpus
-            and sum(lm.ram_gb for lm, _ in on) <= node.ram_gb + TOLERANCE
-            and sum(lm.vram_gb for lm, a in on if a.vgpus) <= node.vram_gb + TOLERANCE
-        )
 
 
 def is_up(snapshot: Snapshot, n: int) -> NDArray[np.bool_]:

@@ -48,8 +48,10 @@ class Tables(NamedTuple):
     """[N]"""
     memory: FloatArray
     """[N, 2] RAM and vRAM, GB."""
-    lm_memory: FloatArray
-    """[I, 2] RAM and vRAM of a pod, GB."""
+    gpu_gb: FloatArray
+    """[N] vRAM of one GPU, GB."""
+    pod_gb: FloatArray
+    """[N, I, 3] what a pod holds: RAM on the CPU, RAM on vGPUs, vRAM on vGPUs, GB."""
     host_cores: IntArray
     """[I]"""
     pod_seconds: FloatArray
@@ -72,6 +74,8 @@ def tables(cluster: Cluster) -> Tables:
     most = max(node.cpu_cores for node in nodes)
     cpu = np.full((len(nodes), len(lms), most + 1), np.inf)
     gpu = np.full((len(nodes), len(lms), 2), np.inf)
+    pod_gb = np.tile(np.array([[lm.ram_gb, lm.ram_gb, lm.vram_gb] for lm in lms], dtype=np.float64), (len(nodes), 1, 1))
+    pod_gb[[node.unified_memory for node in nodes], :, 1:] = [[lm.unified_memory_gb, 0.0] for lm in lms]
     known: dict[tuple[str, str | None, int], int] = {}
     for n, node in enumerate(nodes):
         twin = known.setdefault((node.cpu_model, node.gpu_model, node.cpu_cores), n)
@@ -89,7 +93,8 @@ def tables(cluster: Cluster) -> Tables:
         gpus=np.array([node.gpus for node in nodes], dtype=np.int64),
         vgpus_per_gpu=np.array([node.vgpus_per_gpu for node in nodes], dtype=np.int64),
         memory=np.array([[node.ram_gb, node.vram_gb] for node in nodes], dtype=np.float64),
-        lm_memory=np.array([[lm.ram_gb, lm.vram_gb] for lm in lms], dtype=np.float64),
+        gpu_gb=np.array([node.gpu_vram_gb for node in nodes], dtype=np.float64),
+        pod_gb=pod_gb,
         host_cores=np.array([lm.host_cores for lm in lms], dtype=np.int64),
         pod_seconds=np.array([[lm.start_cpu_s, lm.start_gpu_s, lm.stop_s] for lm in lms], dtype=np.float64),
         payload=np.array([[lm.uplink_bytes, lm.downlink_bytes] for lm in lms], dtype=np.float64),

@@ -51,7 +51,7 @@ def observe(cluster: Cluster, tables: Tables, state: State) -> Snapshot:
     left = np.ceil(state.pool_f[at, REMAINING] - TIE).astype(np.int64)
     backlog[waiting] -= state.pool_i[at, BATCH] - left
     held_cores = np.where(on_vgpus, tables.host_cores, pod[:, :, CORES]) * holds
-    ram, vram = tables.lm_memory[:, 0], tables.lm_memory[:, 1]
+    ram_on_cpu, ram_on_vgpus, vram = np.moveaxis(tables.pod_gb, 2, 0)
     timed = (phase == STARTING) | (phase == TERMINATING)
     return Snapshot(
         slot=int(state.counters[SLOT]),
@@ -64,9 +64,9 @@ def observe(cluster: Cluster, tables: Tables, state: State) -> Snapshot:
         cores=np.where(wanted, pod[:, :, WANT_CORES], pod[:, :, CORES]),
         vgpus=np.where(wanted, pod[:, :, WANT_VGPUS], pod[:, :, VGPUS]),
         free_cores=tables.cores - held_cores.sum(axis=1),
-        free_ram_gb=tables.memory[:, 0] - holds @ ram,
+        free_ram_gb=tables.memory[:, 0] - (np.where(on_vgpus, ram_on_vgpus, ram_on_cpu) * holds).sum(axis=1),
         free_vgpus=tables.gpus * tables.vgpus_per_gpu - (pod[:, :, VGPUS] * holds).sum(axis=1),
-        free_vram_gb=tables.memory[:, 1] - on_vgpus @ vram,
+        free_vram_gb=tables.memory[:, 1] - (vram * on_vgpus).sum(axis=1),
         arrived_requests=state.arrived_in_slot[:, :, ARRIVED_REQUESTS].copy(),
         arrived_prompts=state.arrived_in_slot[:, :, ARRIVED_PROMPTS].copy(),
         busy_s=state.pod_f[:, :, BUSY].copy(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from domain.cluster import SLACK_GB
 from twin.compiled import compiled
 from twin.layout import (
     BUSY,
@@ -28,50 +29,59 @@ from twin.layout import (
     Tables,
 )
 
-SLACK = 1e-9
-"""GB by which sums of memory may miss their limit: rounding, nothing else."""
 TIE = 1e-7
 """Seconds, or prompts, within which two moments, or a count of prompts, are the same but for rounding."""
 
 
 @compiled
 def fits(tables: Tables, state: State, n: int, i: int) -> bool:
-    """True where the wanted pod of LM i fits into what node n's pods do not hold."""
-    pod, lm_memory = state.pod_i, tables.lm_memory
+    """True where the wanted pod of LM i fits into what node n's pods do not hold, all GPUs taken together."""
+    pod, pod_gb = state.pod_i, tables.pod_gb
     free_cores, free_vgpus = tables.cores[n], tables.gpus[n] * tables.vgpus_per_gpu[n]
     free_ram, free_vram = tables.memory[n, 0], tables.memory[n, 1]
     for j in range(pod.shape[1]):
         if pod[n, j, PHASE] != OFF_PHASE:
-            free_ram -= lm_memory[j, 0]
             if pod[n, j, VGPUS] > 0:
                 free_cores -= tables.host_cores[j]
                 free_vgpus -= pod[n, j, VGPUS]
-                free_vram -= lm_memory[j, 1]
+                free_ram -= pod_gb[n, j, 1]
+                free_vram -= pod_gb[n, j, 2]
             else:
                 free_cores -= pod[n, j, CORES]
-    if lm_memory[i, 0] > free_ram + SLACK:
-        return False
+                free_ram -= pod_gb[n, j, 0]
     if pod[n, i, WANT_VGPUS] > 0:
         return bool(
             tables.host_cores[i] <= free_cores
             and pod[n, i, WANT_VGPUS] <= free_vgpus
-            and lm_memory[i, 1] <= free_vram + SLACK
+            and pod_gb[n, i, 1] <= free_ram + SLACK_GB
+            and pod_gb[n, i, 2] <= free_vram + SLACK_GB
         )
-    return bool(pod[n, i, WANT_CORES] <= free_cores)
+    return bool(pod[n, i, WANT_CORES] <= free_cores and pod_gb[n, i, 0] <= free_ram + SLACK_GB)
 
 
 @compiled
-def place_on_gpus(tables: Tables, state: State, n: int, i: int) -> None:
-    """Give the pod's vGPUs one by one to the physical GPU with the most free, the lowest number on a tie."""
-    for _ in range(state.pod_i[n, i, VGPUS]):
-        best, most = 0, -1
+def place_on_gpus(tables: Tables, state: State, n: int, i: int) -> bool:
+    """Take the wanted pod's vGPUs one by one from physical GPUs; where one finds none, take nothing and return False.
+
+    Each comes from the GPU with the most free vGPUs of those that can hold its part of the LM, the lowest number on a
+    tie.
+    """
+    pod, on_gpu, wanted = state.pod_i, state.on_gpu, state.pod_i[n, i, WANT_VGPUS]
+    for _ in range(wanted):
+        best, most = -1, 0
         for p in range(tables.gpus[n]):
-            free = tables.vgpus_per_gpu[n]
-            for j in range(state.pod_i.shape[1]):
-                free -= state.on_gpu[n, j, p]
-            if free > most:
+            free, held = tables.vgpus_per_gpu[n], tables.pod_gb[n, i, 2] * ((on_gpu[n, i, p] + 1) / wanted)
+            for j in range(pod.shape[1]):
+                free -= on_gpu[n, j, p]
+                if j != i and on_gpu[n, j, p] > 0:
+                    held += tables.pod_gb[n, j, 2] * (on_gpu[n, j, p] / pod[n, j, VGPUS])
+            if free > most and held <= tables.gpu_gb[n] + SLACK_GB:
                 best, most = p, free
-        state.on_gpu[n, i, best] += 1
+        if best < 0:
+            on_gpu[n, i, :] = 0
+            return False
+        on_gpu[n, i, best] += 1
+    return True
 
 
 @compiled
@@ -90,14 +100,13 @@ def admit(tables: Tables, state: State, n: int, now: float) -> None:
         if best < 0:
             return
         since, index = best_since, best
-        if fits(tables, state, n, best):
+        if fits(tables, state, n, best) and place_on_gpus(tables, state, n, best):
             pod[n, best, WANT] = 0
             pod[n, best, PHASE] = STARTING
             pod[n, best, CORES] = pod[n, best, WANT_CORES]
             pod[n, best, VGPUS] = pod[n, best, WANT_VGPUS]
             mode = 1 if pod[n, best, VGPUS] > 0 else 0
             pod_f[n, best, PHASE_END] = now + tables.pod_seconds[best, mode]
-            place_on_gpus(tables, state, n, best)
 
 
 @compiled

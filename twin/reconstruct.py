@@ -2,7 +2,7 @@
 
 A snapshot does not say everything. What it leaves open is filled in the plainest way: the prompts of a backlog are
 spread evenly over its requests, which came one after the other at even intervals since the oldest; they came from the
-node where they wait; vGPUs sit where the device plugin would have put them, LM by LM; a Pending pod waits since now.
+node where they wait; vGPUs sit where admission would have put them, LM by LM; a Pending pod waits since now.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from domain.cluster import Cluster
+from domain.gpus import Gpus
 from domain.telemetry import Phase, Snapshot
 from twin.layout import (
     ARRIVAL,
@@ -48,7 +49,7 @@ from twin.twin import Twin
 def reconstruct(cluster: Cluster, snapshot: Snapshot, gpu: IntArray | None = None) -> Twin:
     """Return a twin at the start of `snapshot.slot`; nodes without a reading count as empty.
 
-    Given `gpu` ([N, I]), pods with one vGPU sit on those physical GPUs.
+    Given `gpu` ([N, I]), pods on vGPUs sit on the physical GPUs p whose bit p is set; 0 leaves it open.
     """
     twin = Twin(cluster)
     state = State.initial(cluster, capacity=int(snapshot.backlog_requests.sum()) + 64)
@@ -70,14 +71,25 @@ def _pods(cluster: Cluster, snapshot: Snapshot, state: State, gpu: IntArray | No
     pod[:, :, WANT_VGPUS] = np.where(pending, snapshot.vgpus, 0)
     state.pod_f[:, :, PHASE_END] = now + snapshot.phase_left_s
     state.pod_f[:, :, WANT_SINCE] = now
-    for n, i in np.argwhere(pod[:, :, VGPUS] > 0):
-        node = cluster.nodes[n]
-        if gpu is not None and pod[n, i, VGPUS] == 1:
-            state.on_gpu[n, i, gpu[n, i]] = 1
-            continue
-        for _ in range(int(pod[n, i, VGPUS])):
-            free = node.vgpus_per_gpu - state.on_gpu[n, :, : node.gpus].sum(axis=0)
-            state.on_gpu[n, i, int(np.argmax(free))] += 1
+    one_gpu = np.array([node.gpus == 1 for node in cluster.nodes])
+    state.on_gpu[one_gpu, :, 0] = pod[one_gpu, :, VGPUS]
+    for n in np.flatnonzero((pod[:, :, VGPUS] > 0).any(axis=1) & ~one_gpu):
+        _place(cluster, int(n), pod[n, :, VGPUS], state.on_gpu[n], None if gpu is None else gpu[n])
+
+
+def _place(cluster: Cluster, n: int, vgpus: IntArray, on_gpu: IntArray, gpu: IntArray | None) -> None:
+    """Fill `on_gpu` [I, P] of a node with several GPUs from the vGPUs [I] of its pods."""
+    node, gpus = cluster.nodes[n], Gpus(cluster.nodes[n])
+    for i in np.flatnonzero(vgpus):
+        most, vram_gb = int(vgpus[i]), cluster.vram_gb(n, int(i))
+        told = np.flatnonzero((0 if gpu is None else gpu[i]) >> np.arange(node.gpus) & 1)
+        taken = np.zeros(node.gpus, dtype=np.int64) if told.size else gpus.place(most, vram_gb)[0]
+        able = told if told.size else np.arange(node.gpus)
+        for _ in range(most - int(taken.sum())):  # where it was told, or where no rule would have: it does run there
+            free = node.vgpus_per_gpu - gpus.vgpus[0] - taken
+            taken[able[int(np.argmax(free[able]))]] += 1
+        gpus.hold(taken[None, :], vram_gb)
+        on_gpu[i, : node.gpus] = taken
 
 
 def _requests(cluster: Cluster, snapshot: Snapshot, state: State) -> None:

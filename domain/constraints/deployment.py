@@ -1,4 +1,4 @@
-"""What a deployment of one node must keep to: P1-1, modes, roles, and the Pending rule of P1 section V-D."""
+"""What a deployment of one node must keep to: capacity, modes, roles, and the Pending rule of P1 section V-D."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.cluster import Cluster
-from domain.constraints.violation import TOLERANCE, Rule, Violation
+from domain.constraints.capacity import check_capacity
+from domain.constraints.violation import Rule, Violation
 from domain.decisions import Allocation, Deployment
 from domain.telemetry import Phase, Snapshot
 
@@ -19,7 +20,10 @@ def check_deployment(
     roles: NDArray[np.bool_] | None = None,
     snapshot: Snapshot | None = None,
 ) -> list[Violation]:
-    """P1-1, modes, roles ([I], R_n of P1-13) and, with a snapshot, the Pending rule of P1 section V-D, for one node."""
+    """Capacity, modes, roles ([I], R_n of P1-13) and, with a snapshot, the Pending rule of P1 section V-D.
+
+    Capacity is P1-1, and that each GPU can hold what lies on it.
+    """
     n, node = deployment.node, cluster.nodes[deployment.node]
     if len(deployment.allocations) != cluster.n_lms:
         return [
@@ -49,7 +53,7 @@ def check_deployment(
             )
         if pending and snapshot is not None:
             found += _check_pending(cluster, snapshot, n, i, allocation)
-    return found + _check_sums(cluster, n, deployment.allocations)
+    return found + check_capacity(cluster, n, deployment.allocations)
 
 
 def _check_mode(cluster: Cluster, n: int, i: int, allocation: Allocation) -> list[Violation]:
@@ -73,17 +77,10 @@ def _check_mode(cluster: Cluster, n: int, i: int, allocation: Allocation) -> lis
                 f"{lm.name} on {node.name} asks for cores and vGPUs; choose one of the two.",
             )
         ]
-    if allocation.vgpus and not cluster.runs_on_gpu(n, i):
-        return [
-            Violation(
-                Rule.FEASIBLE,
-                place,
-                float(allocation.vgpus),
-                f"{lm.name} cannot run on a GPU of {node.name}; "
-                + ("the node has none." if not node.vgpus else "it does not fit or its speed is unknown."),
-            )
-        ]
-    if allocation.cores and lm.gpu_only:
+    if allocation.vgpus:
+        least = cluster.least_vgpus(n, i)
+        return [] if 0 < least <= allocation.vgpus else [_too_few_vgpus(cluster, n, i, allocation, least)]
+    if lm.gpu_only:
         return [
             Violation(
                 Rule.GPU_ONLY,
@@ -92,7 +89,10 @@ def _check_mode(cluster: Cluster, n: int, i: int, allocation: Allocation) -> lis
                 f"{lm.name} runs on vGPUs only; on {node.name} give it vGPUs or turn it off.",
             )
         ]
-    if allocation.cores and not math.isfinite(cluster.cpu_seconds(n, i, allocation.cores)):
+    runs = 0 < cluster.least_cores(n, i) <= allocation.cores or math.isfinite(
+        cluster.cpu_seconds(n, i, allocation.cores)
+    )
+    if not runs:
         return [
             Violation(
                 Rule.MODE,
@@ -102,6 +102,21 @@ def _check_mode(cluster: Cluster, n: int, i: int, allocation: Allocation) -> lis
             )
         ]
     return []
+
+
+def _too_few_vgpus(cluster: Cluster, n: int, i: int, allocation: Allocation, least: int) -> Violation:
+    node, lm = cluster.nodes[n], cluster.lms[i]
+    if not least:
+        why = "the node has none." if not node.vgpus else "it does not fit or its speed is unknown."
+        sentence = f"{lm.name} cannot run on a GPU of {node.name}; {why}"
+        return Violation(Rule.FEASIBLE, f"{node.name}/{lm.name}", float(allocation.vgpus), sentence)
+    return Violation(
+        Rule.GPU_VRAM,
+        f"{node.name}/{lm.name}",
+        lm.vram_gb / allocation.vgpus - node.gpu_vram_gb,
+        f"{lm.name} needs {lm.vram_gb:g} GB of vRAM and each GPU of {node.name} has {node.gpu_vram_gb:g} GB; "
+        f"give it {least} vGPUs or more there, so that it lies on as many GPUs, or turn it off.",
+    )
 
 
 def _check_pending(cluster: Cluster, snapshot: Snapshot, n: int, i: int, allocation: Allocation) -> list[Violation]:
@@ -115,38 +130,4 @@ def _check_pending(cluster: Cluster, snapshot: Snapshot, n: int, i: int, allocat
             1.0,
             f"{node.name} has a Pending pod; until it runs, {lm.name} there can only stay or be turned off.",
         )
-    ]
-
-
-def _check_sums(cluster: Cluster, n: int, allocations: tuple[Allocation, ...]) -> list[Violation]:
-    node = cluster.nodes[n]
-    vgpus, cores, ram_gb, vram_gb = 0, 0, 0.0, 0.0
-    for lm, a in zip(cluster.lms, allocations, strict=True):
-        if a.cores or a.vgpus:
-            vgpus += a.vgpus
-            cores += a.demand_cores(lm)
-            ram_gb += lm.ram_gb
-            vram_gb += lm.vram_gb if a.vgpus else 0.0
-    if (
-        vgpus <= node.vgpus
-        and cores <= node.cpu_cores
-        and ram_gb <= node.ram_gb + TOLERANCE
-        and vram_gb <= node.vram_gb + TOLERANCE
-    ):
-        return []
-    sums: tuple[tuple[Rule, float, float, str], ...] = (
-        (Rule.VGPUS, vgpus, node.vgpus, "vGPUs"),
-        (Rule.CORES, cores, node.cpu_cores, "CPU cores"),
-        (Rule.RAM, ram_gb, node.ram_gb, "GB of RAM"),
-        (Rule.VRAM, vram_gb, node.vram_gb, "GB of vRAM"),
-    )
-    return [
-        Violation(
-            rule,
-            node.name,
-            used - limit,
-            f"{node.name} has {limit:g} {unit}, the active LMs ask for {used:g}; free {used - limit:g}.",
-        )
-        for rule, used, limit, unit in sums
-        if used > limit + TOLERANCE
     ]

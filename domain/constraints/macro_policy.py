@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from domain.cluster import Cluster
+from domain.constraints.together import fits_together
 from domain.constraints.violation import TOLERANCE, Rule, Violation
-from domain.decisions import Allocation, MacroPolicy
+from domain.decisions import MacroPolicy
 
 
 def check_macro_policy(cluster: Cluster, policy: MacroPolicy, tolerance: float = TOLERANCE) -> list[Violation]:
@@ -105,33 +104,3 @@ def _check_roles(cluster: Cluster, policy: MacroPolicy, n: int) -> list[Violatio
             f"{names} cannot all be active on {node.name} at once; take at least one role away.",
         )
     ]
-
-
-def fits_together(cluster: Cluster, n: int, lms: list[int]) -> bool:
-    """True where some choice of CPU or vGPU for each of `lms` meets P1-1 on node n, each at its smallest size."""
-    node = cluster.nodes[n]
-    if sum(cluster.lms[i].ram_gb for i in lms) > node.ram_gb + TOLERANCE:
-        return False
-    reached = {(0, 0, 0.0)}  # cores, vGPUs and GB of vRAM that the LMs so far can take: few, however many the choices
-    for i in lms:
-        lm, smallest = cluster.lms[i], _smallest_cpu(cluster, n, i)
-        steps = [(smallest.cores, 0, 0.0)] if smallest else []
-        if cluster.runs_on_gpu(n, i):
-            steps.append((lm.host_cores, 1, lm.vram_gb))
-        reached = {
-            (cores + c, vgpus + g, vram + v)
-            for cores, vgpus, vram in reached
-            for c, g, v in steps
-            if cores + c <= node.cpu_cores and vgpus + g <= node.vgpus and vram + v <= node.vram_gb + TOLERANCE
-        }
-    return bool(reached)
-
-
-def _smallest_cpu(cluster: Cluster, n: int, i: int) -> Allocation | None:
-    if not cluster.runs_on_cpu(n, i):
-        return None
-    return next(
-        Allocation(cores=k)
-        for k in range(1, cluster.nodes[n].cpu_cores + 1)
-        if math.isfinite(cluster.cpu_seconds(n, i, k))
-    )

@@ -16,6 +16,7 @@ class Rule(StrEnum):
     CORES = "cores"
     RAM = "ram"
     VRAM = "vram"
+    GPU_VRAM = "gpu_vram"
     GPU_ONLY = "gpu_only"
     MODE = "mode"
     SHAPE = "shape"

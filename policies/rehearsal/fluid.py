@@ -71,9 +71,9 @@ def evaluate(
         for g in range(groups):
             for i in range(lms):
                 slow = 1.0
-                if gpu[g, i] >= 0:
+                if gpu[g, i] != 0:
                     for k in range(lms):
-                        if k != i and gpu[g, k] == gpu[g, i]:
+                        if k != i and gpu[g, k] & gpu[g, i] != 0:
                             slow += MEETING * busy[g, k]
                 seconds[g, i] = fixed[g, i] + compute[g, i] * slow
         for i in range(lms):

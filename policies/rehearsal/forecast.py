@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from domain.cluster import Cluster
+from domain.cluster import Cluster, Node
 from domain.telemetry import Snapshot
 from domain.workload import Arrivals
 
@@ -296,11 +296,10 @@ def prior_requests(cluster: Cluster) -> FloatArray:
     """
     n_nodes, n_lms = cluster.n_nodes, cluster.n_lms
     best = np.full((n_nodes, n_lms), np.inf)
-    known = dict[object, FloatArray]()
+    known = dict[Node, FloatArray]()
     for n, node in enumerate(cluster.nodes):
-        kind = (node.cpu_model, node.cpu_cores, node.gpu_model, node.gpus, node.ram_gb, node.vram_gb)
-        if kind not in known:
-            known[kind] = np.array(
+        if node.hardware not in known:
+            known[node.hardware] = np.array(
                 [
                     min(
                         cluster.gpu_seconds(n, i) if cluster.runs_on_gpu(n, i) else math.inf,
@@ -309,7 +308,7 @@ def prior_requests(cluster: Cluster) -> FloatArray:
                     for i in range(n_lms)
                 ]
             )
-        best[n] = known[kind]
+        best[n] = known[node.hardware]
     capacity = (1.0 / best).sum(axis=0)
     on_gpu = [i for i, lm in enumerate(cluster.lms) if lm.gpu_only and capacity[i] > 0.0]
     rate = float(capacity[capacity > 0.0].min(initial=math.inf))

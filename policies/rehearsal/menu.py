@@ -1,7 +1,7 @@
 """What one node may run, with cores split in several ways: the choices that search and the steady deployer share.
 
-Pods that take one vGPU each are spread over the GPUs of a node by the device plugin in the order of their admission. So
-who shares a GPU with whom is decided by that order, and `admission` fixes it once for every set of LMs: the heaviest
+Pods on vGPUs, each with the fewest that it needs, are spread over the GPUs of a node in the order of their admission.
+So who shares a GPU with whom is decided by that order, and `admission` fixes it once for every set of LMs: the heaviest
 computers get GPUs of their own first, and the heaviest is joined by the lightest.
 """
 
@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.cluster import Cluster
+from domain.cluster import Cluster, Node
 from domain.constraints import check_deployment
 from domain.decisions import OFF, Allocation, Deployment
+from domain.gpus import Gpus
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -37,9 +38,9 @@ class Menu:
     cores: IntArray
     """[C, I]"""
     vgpus: IntArray
-    """[C, I] 0 or 1."""
+    """[C, I] the fewest that the LM needs, or 0."""
     gpu: IntArray
-    """[C, I] physical GPU of the pod, -1 where it has none."""
+    """[C, I] physical GPUs of the pod: bit p is set where it has a vGPU of GPU p; 0 where it has none."""
     fixed_s: FloatArray
     """[C, I] seconds per prompt that sharing does not slow; infinite where the LM is off."""
     compute_s: FloatArray
@@ -51,7 +52,7 @@ class Menu:
     @cached_property
     def together(self) -> BoolArray:
         """[C, I, I] True where two LMs are on one GPU."""
-        same = (self.gpu[:, :, None] == self.gpu[:, None, :]) & (self.gpu[:, :, None] >= 0)
+        same = (self.gpu[:, :, None] & self.gpu[:, None, :]) != 0
         return np.asarray(same & ~np.eye(self.gpu.shape[1], dtype=np.bool_))
 
     @cached_property
@@ -72,30 +73,55 @@ class Menu:
         return int(same[0]) if same.size else None
 
 
-def admission(cluster: Cluster, n: int, lms: Sequence[int]) -> list[tuple[int, int]]:
-    """Return (LM, physical GPU) of pods with one vGPU each, in the order in which node n should admit them.
+def admission(cluster: Cluster, n: int, vgpus: Mapping[int, int]) -> dict[int, int]:
+    """Return LM to physical GPUs, as bits, in the order in which node n should admit the pods.
 
-    The device plugin takes the GPU with the most free vGPUs, the lowest index on a tie (docs/twin.md): pod number k
-    gets GPU k mod P. The P heaviest LMs come first, lightest of them first; those that join come heaviest first.
+    What order leads to what GPUs is twin.md's. The P heaviest LMs come first, lightest of them first; those that join
+    come heaviest first. Where they do not fit on the GPUs in that order, they come in the order of LMs.
+
+    Args:
+        cluster: the cluster.
+        n: node.
+        vgpus: LMs that are on vGPUs, and how many each has.
     """
     node = cluster.nodes[n]
-    model = node.gpu_model or ""
-    heaviest = sorted(lms, key=lambda i: (-cluster.lms[i].gpu_profiles[model].compute_s, i))
-    order = heaviest[: node.gpus][::-1] + heaviest[node.gpus :]
-    return [(i, k % node.gpus) for k, i in enumerate(order)]
+    if node.gpus == 1:
+        return dict.fromkeys(_heaviest_first(cluster, n, vgpus), 1)
+    heaviest = _heaviest_first(cluster, n, vgpus)
+    orders = (heaviest[: node.gpus][::-1] + heaviest[node.gpus :], sorted(vgpus))
+    placed = (_placed(cluster, n, {i: vgpus[i] for i in order}) for order in orders)
+    return next((gpus for gpus in placed if all(gpus.values())), dict.fromkeys(orders[0], 0))
 
 
-def admitted_next(cluster: Cluster, n: int, wanted: Sequence[int], running: BoolArray) -> list[int]:
+def _heaviest_first(cluster: Cluster, n: int, lms: Iterable[int]) -> list[int]:
+    model = cluster.nodes[n].gpu_model or ""
+    return sorted(lms, key=lambda i: (-cluster.lms[i].gpu_profiles[model].compute_s, i))
+
+
+def _placed(cluster: Cluster, n: int, vgpus: Mapping[int, int]) -> dict[int, int]:
+    """Return LM to GPUs, as bits, when node n admits them in this order; 0 where an LM does not fit."""
+    gpus, bits = Gpus(cluster.nodes[n]), np.left_shift(1, np.arange(cluster.nodes[n].gpus, dtype=np.int64))
+    found = {}
+    for i, count in vgpus.items():
+        taken = gpus.place(count, cluster.vram_gb(n, i))
+        fits = int(taken.sum()) == count
+        found[i] = int(bits[taken[0] > 0].sum()) if fits else 0
+        if fits:
+            gpus.hold(taken, cluster.vram_gb(n, i))
+    return found
+
+
+def admitted_next(cluster: Cluster, n: int, wanted: Mapping[int, int], running: BoolArray) -> list[int]:
     """Return which pods of `admission` may be created now: within a slot pods are admitted in the order of LMs.
 
     Args:
         cluster: the cluster.
         n: node.
-        wanted: LMs that are to be on vGPUs.
-        running: [I] True where the LM's pod already holds its vGPU.
+        wanted: LMs that are to be on vGPUs, and how many each gets.
+        running: [I] True where the LM's pod already holds its vGPUs.
     """
     last, now = -1, []
-    for i, _ in admission(cluster, n, wanted):
+    for i in admission(cluster, n, wanted):
         if running[i]:
             continue
         if i < last:
@@ -111,7 +137,7 @@ def _splits(cluster: Cluster, n: int, lms: Sequence[int], free: int) -> Iterator
         yield ()
         return
     seconds = {i: [cluster.cpu_seconds(n, i, k) for k in range(1, cluster.nodes[n].cpu_cores + 1)] for i in lms}
-    least = [next(k for k, s in enumerate(seconds[i], start=1) if math.isfinite(s)) for i in lms]
+    least = [cluster.least_cores(n, i) for i in lms]
     most = [next(k for k, s in enumerate(seconds[i], start=1) if s <= seconds[i][-1]) for i in lms]
     if sum(least) > free:
         return
@@ -135,7 +161,7 @@ def _splits(cluster: Cluster, n: int, lms: Sequence[int], free: int) -> Iterator
 
 
 def menu(cluster: Cluster, n: int) -> Menu:
-    """Enumerate the choices of node n that meet P1-1."""
+    """Enumerate the choices of node n that meet P1-1 and fit on its GPUs."""
     node, lms = cluster.nodes[n], range(cluster.n_lms)
     modes = [
         [m for m, ok in (("cpu", cluster.runs_on_cpu(n, i)), ("gpu", cluster.runs_on_gpu(n, i))) if ok] for i in lms
@@ -149,14 +175,17 @@ def menu(cluster: Cluster, n: int) -> Menu:
             break
         for chosen in itertools.combinations(able, size):
             for way in itertools.product(*(modes[i] for i in chosen)):
-                on_gpu = [i for i, mode in zip(chosen, way, strict=True) if mode == "gpu"]
+                on_gpu = {i: cluster.least_vgpus(n, i) for i, mode in zip(chosen, way, strict=True) if mode == "gpu"}
+                if sum(on_gpu.values()) > node.vgpus:
+                    continue
+                gpus = admission(cluster, n, on_gpu) if on_gpu else {}
                 on_cpu = [i for i, mode in zip(chosen, way, strict=True) if mode == "cpu"]
                 hosts = sum(cluster.lms[i].host_cores for i in on_gpu)
                 for sizes in _splits(cluster, n, on_cpu, node.cpu_cores - hosts):
                     cores = dict(zip(on_cpu, sizes, strict=True))
-                    row = tuple(Allocation(cores.get(i, 0), 1 if i in on_gpu else 0) for i in lms)
+                    row = tuple(Allocation(cores.get(i, 0), on_gpu.get(i, 0)) for i in lms)
                     if not check_deployment(cluster, Deployment(n, row)):
-                        rows.append((row, dict(admission(cluster, n, on_gpu)) if on_gpu else {}))
+                        rows.append((row, gpus))
     return _table(cluster, n, rows)
 
 
@@ -165,14 +194,14 @@ def _table(cluster: Cluster, n: int, rows: list[tuple[tuple[Allocation, ...], di
     made = Menu(
         np.zeros(shape, np.int64),
         np.zeros(shape, np.int64),
-        np.full(shape, -1, np.int64),
+        np.zeros(shape, np.int64),
         np.full(shape, np.inf),
         np.zeros(shape),
     )
     for c, (row, gpus) in enumerate(rows):
         for i, allocation in enumerate(row):
             made.cores[c, i], made.vgpus[c, i] = allocation.cores, allocation.vgpus
-            made.gpu[c, i] = gpus.get(i, -1)
+            made.gpu[c, i] = gpus.get(i, 0)
             if allocation.cores:
                 made.fixed_s[c, i] = cluster.cpu_seconds(n, i, allocation.cores)
             elif allocation.vgpus:
@@ -194,14 +223,13 @@ class Menus:
     @classmethod
     def of(cls, cluster: Cluster) -> Menus:
         """Enumerate the menu of each kind once."""
-        numbers = dict[object, int]()
+        numbers = dict[Node, int]()
         kind, kinds = list[int](), list[Menu]()
         for n, node in enumerate(cluster.nodes):
-            hardware = replace(node, name="", site="")
-            if hardware not in numbers:
-                numbers[hardware] = len(kinds)
+            if node.hardware not in numbers:
+                numbers[node.hardware] = len(kinds)
                 kinds.append(menu(cluster, n))
-            kind.append(numbers[hardware])
+            kind.append(numbers[node.hardware])
         return cls(tuple(kinds), np.array(kind, dtype=np.int64))
 
     def __getitem__(self, n: int) -> Menu:

@@ -25,6 +25,10 @@ class History:
     """[slots + 1] requests that arrived and have not ended."""
     spanning: int = 0
     """Pods that were given vGPUs of more than one GPU."""
+    crowded: int = 0
+    """Times that a pod would have fitted, but for the memory of each GPU by itself."""
+    unified: int = 0
+    """Pods on vGPUs of nodes where CPU and GPUs use one memory."""
 
 
 def row(r: Request, outcome: Outcome, uplink_s: float, queue_s: float, downlink_s: float) -> tuple[float, ...]:

@@ -11,6 +11,7 @@ import simpy
 from simpy.events import Event, EventPriority
 
 from domain.decisions import Allocation
+from domain.large_model import LargeModel
 from domain.telemetry import Outcome, Phase
 
 
@@ -73,6 +74,7 @@ class Request:
 class Pod:
     """A pod that was admitted: it holds its resources until it has ended."""
 
+    lm: LargeModel
     allocation: Allocation
     on_gpu: Counter[int]
     """vGPUs by physical GPU, h of the page."""

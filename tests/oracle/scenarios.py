@@ -81,18 +81,21 @@ def _between(rng: np.random.Generator, low: float, high: float) -> float:
 
 
 def _node(rng: np.random.Generator, k: int, lms: tuple[LargeModel, ...], vgpus_per_gpu: int) -> Node:
-    """Draw a node on which sometimes all LMs fit and sometimes hardly one."""
-    gpus = int(rng.integers(0, 3))
+    """Draw a node on which sometimes all LMs fit and sometimes hardly one, and no GPU holds the largest."""
+    gpus, plenty = int(rng.integers(0, 4)), float(rng.uniform(0.7, 3.0))
+    unified = bool(gpus and rng.random() < 0.2)
+    on_vgpus = sum(lm.vram_gb for lm in lms)
     return Node(
         name=f"node{k}",
         site="site",
         cpu_model=str(rng.choice(CPUS)),
         cpu_cores=int(rng.integers(2, 17)),
-        ram_gb=sum(lm.ram_gb for lm in lms) * float(rng.uniform(0.6, 1.8)),
+        ram_gb=(sum(lm.ram_gb for lm in lms) + on_vgpus * unified) * float(rng.uniform(0.6, 1.8)),
         gpu_model=str(rng.choice(GPUS)) if gpus else None,
         gpus=gpus,
         vgpus_per_gpu=int(rng.integers(1, vgpus_per_gpu + 1)),
-        vram_gb=sum(lm.vram_gb for lm in lms) * float(rng.uniform(0.6, 1.8)) if gpus else 0.0,
+        vram_gb=on_vgpus * plenty if gpus and not unified else 0.0,
+        unified_memory=unified,
     )
 
 
@@ -123,6 +126,7 @@ def _ugly_lm(rng: np.random.Generator, k: int, slot_s: float, longest_s: float) 
         start_cpu_s=duration(),
         start_gpu_s=duration(),
         stop_s=duration(),
+        unified_gb=float(rng.uniform(2.0, 16.0)) if rng.random() < 0.5 else None,
         cpu_profiles={name: cpu_profile() for name in CPUS if rng.random() < 0.95},
         gpu_profiles={name: gpu_profile() for name in GPUS if rng.random() < 0.95},
     )

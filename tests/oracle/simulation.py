@@ -14,7 +14,8 @@ import simpy
 from simpy.events import Event, ProcessGenerator
 
 from domain.cluster import Cluster
-from domain.decisions import NOWHERE, Deployment, RoutingPlan
+from domain.decisions import NOWHERE, Allocation, Deployment, RoutingPlan
+from domain.large_model import LargeModel
 from domain.telemetry import Outcome, Phase, Snapshot
 from domain.workload import Arrivals
 from tests.oracle.history import History, busy_seconds, observe, row, to_records
@@ -56,7 +57,7 @@ class Simulation:
         self.rows: list[list[tuple[float, ...]]] = [[] for _ in range(slots)]
         self.snapshots: list[Snapshot] = []
         self.waiting: list[int] = []
-        self.spanning = 0
+        self.spanning = self.crowded = self.unified = 0
 
     def run(self) -> History:
         """Simulate all the slots."""
@@ -65,7 +66,7 @@ class Simulation:
         self.env.process(self._users())
         self.env.run(until=self.env.process(self._clock()))
         records = [to_records(rows) for rows in self.rows]
-        return History(records, self.snapshots, self.waiting, self.spanning)
+        return History(records, self.snapshots, self.waiting, self.spanning, self.crowded, self.unified)
 
     def _at(self, time_s: float, rank: Rank) -> Moment:
         return Moment(self.env, time_s, rank)
@@ -258,36 +259,59 @@ class Simulation:
         for _, i, wanted in sorted(pending, key=lambda entry: entry[:2]):
             place, lm, allocation = self.places[n][i], self.cluster.lms[i], wanted.allocation
             cores, ram, vgpus, vram = self._free(n)
+            needed_ram, needed_vram = self._memory(n, lm, allocation)
             if (
                 allocation.demand_cores(lm) <= cores
                 and allocation.vgpus <= vgpus
-                and lm.ram_gb <= ram + SLACK_GB
-                and (not allocation.vgpus or lm.vram_gb <= vram + SLACK_GB)
+                and needed_ram <= ram + SLACK_GB
+                and needed_vram <= vram + SLACK_GB
             ):
+                on_gpu = self._choose_gpus(n, lm, allocation.vgpus)
+                if on_gpu is None:
+                    self.crowded += 1
+                    continue
                 ready_s = self.env.now + (lm.start_gpu_s if allocation.vgpus else lm.start_cpu_s)
-                pod = Pod(allocation, self._choose_gpus(n, allocation.vgpus), Phase.STARTING, ready_s)
+                pod = Pod(lm, allocation, on_gpu, Phase.STARTING, ready_s)
                 place.pod, place.wanted = pod, None
                 self.spanning += len(pod.on_gpu) > 1
+                self.unified += allocation.vgpus > 0 and self.cluster.nodes[n].unified_memory
                 pod.process = self.env.process(self._pod(place, pod))
 
-    def _choose_gpus(self, n: int, vgpus: int) -> Counter[int]:
+    def _choose_gpus(self, n: int, lm: LargeModel, vgpus: int) -> Counter[int] | None:
+        """One vGPU after the other from the emptiest GPU that has memory for it; None where one of them finds none."""
         node, chosen = self.cluster.nodes[n], Counter[int]()
         free = Counter(dict.fromkeys(range(node.gpus), node.vgpus_per_gpu))
+        memory = dict.fromkeys(range(node.gpus), 0.0 if node.unified_memory else node.vram_gb / max(node.gpus, 1))
         for pod in self._pods(n):
             free.subtract(pod.on_gpu)
+            for p, count in pod.on_gpu.items():
+                memory[p] -= self._memory(n, pod.lm, pod.allocation)[1] * count / pod.allocation.vgpus
+        part = self._memory(n, lm, Allocation(vgpus=vgpus))[1] / max(vgpus, 1)
         for _ in range(vgpus):
-            most = max(range(node.gpus), key=lambda p: (free[p], -p))
+            able = [p for p in range(node.gpus) if free[p] > 0 and part <= memory[p] + SLACK_GB]
+            if not able:
+                return None
+            most = max(able, key=lambda p: (free[p], -p))
             chosen[most] += 1
             free[most] -= 1
+            memory[most] -= part
         return chosen
+
+    def _memory(self, n: int, lm: LargeModel, allocation: Allocation) -> tuple[float, float]:
+        """GB of RAM and of vRAM that a pod takes."""
+        if not allocation.vgpus:
+            return lm.ram_gb, 0.0
+        if self.cluster.nodes[n].unified_memory:
+            return lm.ram_gb + lm.vram_gb if lm.unified_gb is None else lm.unified_gb, 0.0
+        return lm.ram_gb, lm.vram_gb
 
     def _free(self, n: int) -> tuple[int, float, int, float]:
         """Cores, GB of RAM, vGPUs and GB of vRAM of the node that no pod holds."""
-        node = self.cluster.nodes[n]
-        held = [(self.cluster.lms[p.lm], p.pod.allocation) for p in self.places[n] if p.pod is not None]
+        node, pods = self.cluster.nodes[n], self._pods(n)
+        memory = [self._memory(n, pod.lm, pod.allocation) for pod in pods]
         return (
-            node.cpu_cores - sum(allocation.demand_cores(lm) for lm, allocation in held),
-            node.ram_gb - sum(lm.ram_gb for lm, _ in held),
-            node.vgpus - sum(allocation.vgpus for _, allocation in held),
-            node.vram_gb - sum(lm.vram_gb for lm, allocation in held if allocation.vgpus),
+            node.cpu_cores - sum(pod.allocation.demand_cores(pod.lm) for pod in pods),
+            node.ram_gb - sum(ram for ram, _ in memory),
+            node.vgpus - sum(pod.allocation.vgpus for pod in pods),
+            node.vram_gb - sum(vram for _, vram in memory),
         )

@@ -78,7 +78,7 @@ def test_the_heaviest_lm_shares_its_gpu_with_the_lightest(cluster: Cluster, menu
     assert twin.observe().vgpus[VM7].tolist() == [1, 1, 1, 1]
     assert on_gpu[LM4] == on_gpu[LM3]
     assert on_gpu[LM1] == on_gpu[LM2] != on_gpu[LM4]
-    assert dict(admission(cluster, VM7, [LM1, LM2, LM3, LM4])) == dict(enumerate(on_gpu.tolist()))
+    assert admission(cluster, VM7, dict.fromkeys([LM1, LM2, LM3, LM4], 1)) == {i: 1 << p for i, p in enumerate(on_gpu)}
 
 
 def test_a_small_gain_is_not_worth_a_restart_and_a_large_one_is(cluster: Cluster, menus: Menus) -> None:

@@ -115,10 +115,12 @@ def test_each_lm_may_have_what_it_could_have_alone() -> None:
 
 
 def test_a_gpu_is_shared_in_the_parts_that_its_vgpus_allow() -> None:
-    assert shares(gpu_node(1, 1)) == [(1.0, 1.0)]
-    assert shares(gpu_node(1, 2)) == [(0.5, 0.5), (1.0, 1.0)]
-    assert shares(gpu_node(2, 2)) == [(0.5, 0.5), (2 / 3, 2 / 3), (0.75, 0.75), (1.0, 1.0)]
-    assert shares(gpu_node(1, 6)) == [(1 / 6, 1 / 5), (1 / 4, 2 / 5), (1 / 2, 5 / 6), (1.0, 1.0)]  # eleven in four
+    assert shares(gpu_node(1, 1), 1) == [(1.0, 1.0)]
+    assert shares(gpu_node(1, 2), 1) == [(0.5, 0.5), (1.0, 1.0)]
+    assert shares(gpu_node(2, 2), 2) == [(0.5, 0.5), (2 / 3, 2 / 3), (0.75, 0.75), (1.0, 1.0)]  # of two vGPUs or more
+    assert shares(gpu_node(2, 2), 3) == [(0.75, 0.75), (1.0, 1.0)]
+    assert shares(gpu_node(2, 2), 1) == [(0.5, 0.5), (2 / 3, 2 / 3), (0.75, 0.75), (1.0, 1.0)]
+    assert shares(gpu_node(1, 6), 1) == [(1 / 6, 1 / 5), (1 / 4, 2 / 5), (1 / 2, 5 / 6), (1.0, 1.0)]  # eleven in four
 
 
 def test_pods_that_are_busy_at_once_share_the_gpu_or_have_one_each() -> None:

@@ -41,13 +41,15 @@ def test_the_twin_equals_the_event_by_event_simulation(draw: Callable[[int], Sce
 @KINDS
 def test_the_random_scenarios_use_every_feature(draw: Callable[[int], Scenario]) -> None:
     seen: Counter[str] = Counter()
-    for seed in range(60):
+    for seed in range(80):
         s = draw(seed)
         history = simulate(s.cluster, s.arrivals, s.plans, s.deployments, s.slots)
         r = Records.concatenate(history.records)
         seen.update(Outcome(value).name for value in r.outcome.tolist())
         seen.update(Phase(int(value)).name for snapshot in history.snapshots for value in snapshot.phase.flat)
         seen["pods that span GPUs"] += history.spanning
+        seen["pods that no GPU has memory for"] += history.crowded
+        seen["pods on vGPUs in unified memory"] += history.unified
         seen["left waiting"] += history.waiting[-1]
         for name, here in {
             "interrupted": r.interruptions > 0,

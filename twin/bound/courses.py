@@ -140,11 +140,11 @@ def _patterns(cluster: Cluster, n: int, part: range) -> list[frozenset[Pod]]:
 
 
 def _fit(cluster: Cluster, n: int, pods: list[tuple[int, Way]]) -> bool:
-    """True where the pods fit on node n together: P1-1, with one vGPU for each pod on vGPUs."""
+    """True where the pods fit on node n together: P1-1, with the fewest vGPUs for each pod on them."""
     node, on_gpu = cluster.nodes[n], [i for i, way in pods if way.on_gpu]
     return (
-        len(on_gpu) <= node.vgpus
+        sum(cluster.least_vgpus(n, i) for i in on_gpu) <= node.vgpus
         and sum(way.cores for _, way in pods) <= node.cpu_cores
-        and sum(cluster.lms[i].ram_gb for i, _ in pods) <= node.ram_gb + TOLERANCE
-        and sum(cluster.lms[i].vram_gb for i in on_gpu) <= node.vram_gb + TOLERANCE
+        and sum(cluster.ram_gb(n, i, way.on_gpu) for i, way in pods) <= node.ram_gb + TOLERANCE
+        and sum(cluster.vram_gb(n, i) for i in on_gpu) <= node.vram_gb + TOLERANCE
     )

@@ -77,24 +77,22 @@ class Menu:
 
 def ways(cluster: Cluster, n: int, i: int) -> list[Way]:
     """Return every way in which node n can compute a prompt of LM i; none where the LM does not run there."""
-    node, lm = cluster.nodes[n], cluster.lms[i]
-    if lm.ram_gb > node.ram_gb + TOLERANCE:
-        return []
-    found = []
-    profile = lm.gpu_profiles.get(node.gpu_model) if node.gpu_model else None
-    if profile is not None and lm.vram_gb <= node.vram_gb + TOLERANCE and lm.host_cores <= node.cpu_cores:
-        found += [Way(profile.seconds_per_prompt(most), lm.host_cores, least) for least, most in shares(node)]
-    for cores in range(1, 1 if lm.gpu_only else node.cpu_cores + 1):
-        seconds = cluster.cpu_seconds(n, i, cores)
-        if math.isfinite(seconds):
-            found.append(Way(seconds, cores))
+    node, lm, found = cluster.nodes[n], cluster.lms[i], list[Way]()
+    if vgpus := cluster.least_vgpus(n, i):
+        profile = lm.gpu_profiles[node.gpu_model or ""]
+        found += [Way(profile.seconds_per_prompt(most), lm.host_cores, least) for least, most in shares(node, vgpus)]
+    if first := cluster.least_cores(n, i):
+        found += [Way(cluster.cpu_seconds(n, i, cores), cores) for cores in range(first, node.cpu_cores + 1)]
     return found
 
 
-def shares(node: Node) -> list[tuple[float, float]]:
-    """Return every 1 / D that a pod can see, g of its own among the busy vGPUs on the GPUs that it is on, as ranges."""
+def shares(node: Node, least: int) -> list[tuple[float, float]]:
+    """Return every 1 / D that a pod can see, g of its own among the busy vGPUs on the GPUs that it is on, as ranges.
+
+    `least` is the fewest that it can have of its own.
+    """
     most = node.vgpus_per_gpu
-    exact = sorted({g / busy for g in range(1, node.vgpus + 1) for busy in range(g, most * min(g, node.gpus) + 1)})
+    exact = sorted({g / busy for g in range(least, node.vgpus + 1) for busy in range(g, most * min(g, node.gpus) + 1)})
     if len(exact) <= MOST_SHARES:
         return [(share, share) for share in exact]
     groups = [list(group) for _, group in itertools.groupby(exact, lambda share: math.floor(math.log2(share)))]
@@ -103,18 +101,9 @@ def shares(node: Node) -> list[tuple[float, float]]:
 
 def classes(cluster: Cluster) -> list[list[int]]:
     """Return the nodes grouped by hardware, in order of the first node of each class."""
-    groups: dict[tuple[object, ...], list[int]] = {}
+    groups: dict[Node, list[int]] = {}
     for n, node in enumerate(cluster.nodes):
-        hardware = (
-            node.cpu_model,
-            node.cpu_cores,
-            node.ram_gb,
-            node.gpu_model,
-            node.gpus,
-            node.vgpus_per_gpu,
-            node.vram_gb,
-        )
-        groups.setdefault(hardware, []).append(n)
+        groups.setdefault(node.hardware, []).append(n)
     return list(groups.values())
 
 
@@ -138,7 +127,7 @@ def menu(cluster: Cluster) -> Menu:
             servers[i] += len(members) * bool(mine)
             on_gpu.append([])
             for way in mine:
-                for name, amount in _demands(cluster, i, way):
+                for name, amount in _demands(cluster, members[0], i, way):
                     if (kind, name) not in column:
                         column[kind, name] = len(capacity)
                         unit = units.get(name, 1.0 if name.startswith("pod") else 0.0)
@@ -150,7 +139,7 @@ def menu(cluster: Cluster) -> Menu:
                 if way.on_gpu:
                     on_gpu[i].append((way, columns[-1]))
                 found.append((i, kind, way))
-        sets.append([_states(cluster.nodes[members[0]], on_gpu, part, cluster.n_lms) for part in parts(cluster)])
+        sets.append([_states(cluster, members[0], on_gpu, part) for part in parts(cluster)])
     return Menu(
         lm=np.array([i for i, _, _ in found], dtype=np.int64),
         kind=np.array([kind for _, kind, _ in found], dtype=np.int64),
@@ -179,27 +168,27 @@ def _units(cluster: Cluster, n: int) -> dict[str, float]:
     return {"cores": node.cpu_cores, "ram": node.ram_gb + TOLERANCE, "vram": node.vram_gb + TOLERANCE}
 
 
-def _demands(cluster: Cluster, i: int, way: Way) -> Iterator[tuple[str, float]]:
+def _demands(cluster: Cluster, n: int, i: int, way: Way) -> Iterator[tuple[str, float]]:
     """Resource and unit-seconds per prompt: what a pod holds, it holds at least for the seconds in which it works."""
-    lm = cluster.lms[i]
     held = {
         "cores": way.cores,
-        "ram": lm.ram_gb,
-        "vram": lm.vram_gb if way.on_gpu else 0.0,
+        "ram": cluster.ram_gb(n, i, way.on_gpu),
+        "vram": cluster.vram_gb(n, i) if way.on_gpu else 0.0,
         f"pod {i}": 1.0,
         f"way {i} {way.gpu_share}": float(way.on_gpu),
     }
     yield from ((name, amount * way.seconds) for name, amount in held.items() if amount)
 
 
-def _states(node: Node, on_gpu: list[list[tuple[Way, int]]], part: range, n_lms: int) -> list[list[int]]:
+def _states(cluster: Cluster, n: int, on_gpu: list[list[tuple[Way, int]]], part: range) -> list[list[int]]:
     """Columns of the ways in each set of pods that can be busy on the node's GPUs at once (claim 3)."""
-    fits = list[list[int]]()
+    node, fits = cluster.nodes[n], list[list[int]]()
     for choice in itertools.product(*([None, *on_gpu[i]] for i in part)):
         busy = [pod for pod in choice if pod is not None]
+        vgpus = sum(cluster.least_vgpus(n, i) for i, pod in zip(part, choice, strict=True) if pod is not None)
         slowed = sum(way.gpu_share < 1.0 for way, _ in busy)
-        alone = slowed == 1 and len(part) == n_lms  # nobody is slowed down by nobody
-        if len(busy) <= node.vgpus and not alone and sum(way.gpu_share for way, _ in busy) <= node.gpus + TOLERANCE:
+        alone = slowed == 1 and len(part) == cluster.n_lms  # nobody is slowed down by nobody
+        if vgpus <= node.vgpus and not alone and sum(way.gpu_share for way, _ in busy) <= node.gpus + TOLERANCE:
             fits.append([column for _, column in busy])
     return fits
 
