@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from domain.decisions import OFF, Allocation
 from domain.telemetry import Phase
 from tests.oracle.hand import CORE, LM, NODE, TWO_VGPUS, VGPU, WORLDS, World, cluster, gpu_node, play
@@ -73,5 +75,5 @@ def test_a_twin_rebuilt_from_what_is_seen_holds_the_same_on_each_gpu(world: Worl
     played = play(world, where, [], {0: [TWO_VGPUS, OFF, VGPU]}, 1)
     rebuilt = reconstruct(where, played.after(0))
     assert rebuilt.copy()._state.on_gpu[0].tolist() == [[1, 1], [0, 0], [1, 0]]
-    told = reconstruct(where, played.after(0), gpu=played.after(0).vgpus * 0 + [[3, 0, 2]])
+    told = reconstruct(where, played.after(0), gpu=np.array([[3, 0, 2]]))
     assert told.copy()._state.on_gpu[0].tolist() == [[1, 1], [0, 0], [0, 1]]
