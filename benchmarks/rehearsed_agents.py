@@ -30,7 +30,7 @@ from graph.models.asking import Asker
 from graph.rehearsal.plans import RehearsalSettings
 from graph.slot.checkpoints import open_checkpointer
 from graph.slot.deps import Deps, Fallbacks, Filling
-from graph.slot.kinds import keep, macro_policy_of
+from graph.slot.kinds import keep
 from graph.slot.rehearsing import rehearse
 from memory import open_memory
 from policies.families import make
@@ -102,7 +102,7 @@ class Stage:
         deps, snapshot = self.deps, self.deps.seen
         if role is Role.PLANNER or snapshot is None:
             return self.script.plan.to_json(CLUSTER)
-        policy = macro_policy_of(CLUSTER, self.macro)
+        policy = deps.policy(self.macro)
         if role is Role.SCHEDULER:
             if self.script.hopeless:
                 last = {lm.name: CLUSTER.nodes[-1].name for lm in CLUSTER.lms}

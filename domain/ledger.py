@@ -37,6 +37,8 @@ class Outcome(StrEnum):
     """An agent's answer passed, but rehearsal predicted it to be worse than the incumbent, which was taken instead."""
     REUSED = "reused"
     """The last plan was kept because telemetry had not moved."""
+    PERSON = "person"
+    """A person changed it (in Studio): whoever decided before, it is the person's."""
 
 
 class Reason(StrEnum):
@@ -98,7 +100,7 @@ class Decision:
     node: str | None
     """Node name for a deployment, else None."""
     decided_by: str
-    """'agent:MODEL', 'rule:NAME', 'fallback:NAME' or 'rehearsal:NAME'."""
+    """'agent:MODEL', 'rule:NAME', 'fallback:NAME', 'rehearsal:NAME', 'reused' or 'person'."""
     outcome: Outcome
     decision: dict[str, Any]
     """The decision in its form with names, as it was applied."""

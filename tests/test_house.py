@@ -65,6 +65,19 @@ def test_the_command_line_answers_before_anything_heavy_is_imported() -> None:
     assert not set(HEAVY.split()) & set(imported.stdout.split())
 
 
+def test_the_door_of_the_gate_is_the_only_way_into_the_world() -> None:
+    """Testbeds are told what to do by coroutines; who stands in front of one passes on what it is told."""
+    told = []
+    for path in [p for room in ROOMS for p in (HOUSE / room).rglob("*.py")]:
+        for function in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(function, ast.AsyncFunctionDef) or function.name in ("route", "deploy"):
+                continue
+            calls = [node.value for node in ast.walk(function) if isinstance(node, ast.Await)]
+            names = [c.func.attr for c in calls if isinstance(c, ast.Call) and isinstance(c.func, ast.Attribute)]
+            told += [str(path.relative_to(HOUSE)) for name in names if name in ("route", "deploy")]
+    assert set(told) == {"graph/gate/door.py"}
+
+
 def test_no_test_can_reach_beyond_loopback() -> None:
     with socket.socket() as outward, pytest.raises(RuntimeError, match="loopback only"):
         outward.connect(("192.0.2.1", 80))

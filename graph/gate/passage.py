@@ -7,7 +7,9 @@ and checkpoint it between them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -18,6 +20,15 @@ from graph.models.asking import Asker
 from prompts.repair import repair_messages
 
 T = TypeVar("T")
+NOTHING = "fallback:none"
+"""What the ledger says of the decision to change nothing, where every other breaks a rule or was refused."""
+PREVIOUS = "fallback:previous"
+"""What it says of the plan in force that goes on because a person refused another."""
+PERSON = "person"
+"""What it says of a decision that a person changed."""
+
+ALIKE = 1e-6
+"""Shares that differ by no more are the same to a person."""
 
 
 class Kind(Protocol[T]):
@@ -31,11 +42,6 @@ class Kind(Protocol[T]):
     @property
     def node(self) -> str | None:
         """The node that it is for, where it is for one."""
-        ...
-
-    @property
-    def fallback_name(self) -> str:
-        """The rule behind `fallback`."""
         ...
 
     def schema(self) -> dict[str, Any]:
@@ -55,7 +61,11 @@ class Kind(Protocol[T]):
         ...
 
     def fallback(self) -> T:
-        """Decide without a model."""
+        """Decide without a model, by the configured rule."""
+        ...
+
+    def fallbacks(self) -> Iterable[tuple[str, Callable[[], T]]]:
+        """Names and ways to decide without a model: first the configured rule, then what stands behind it."""
         ...
 
     def to_json(self, decision: T, /) -> dict[str, Any]:
@@ -79,6 +89,8 @@ class Draft(NamedTuple):
     normalised: bool = False
     rehearsal: dict[str, Any] | None = None
     """What was predicted, once it has been rehearsed."""
+    by_person: bool = False
+    """True where a person changed the answer, or the decision."""
 
     @property
     def settled(self) -> bool:
@@ -92,6 +104,7 @@ class Draft(NamedTuple):
             "attempts": [attempt.to_json() for attempt in self.attempts],
             "outcome": None if self.outcome is None else self.outcome.value,
             "reason": None if self.reason is None else self.reason.value,
+            "seal": self._seal(),
         }
 
     @classmethod
@@ -105,11 +118,25 @@ class Draft(NamedTuple):
             reason=None if data["reason"] is None else Reason(data["reason"]),
             normalised=data["normalised"],
             rehearsal=data.get("rehearsal"),
+            by_person=data.get("by_person", False),
         )
 
-    def kept(self, in_force: dict[str, Any]) -> Draft:
-        """Settle with what is in force already."""
-        return self._replace(decision=in_force, outcome=Outcome.FALLBACK, decided_by="fallback:previous")
+    @classmethod
+    def returned(cls, data: Mapping[str, Any]) -> Draft:
+        """Read plain data back that may have been edited on its way: what a person changed is the person's."""
+        draft = cls.from_json(data)
+        if data.get("seal") == draft._seal():
+            return draft
+        if not draft.settled:
+            return draft._replace(by_person=True)
+        changed = draft._replace(by_person=True, normalised=False, rehearsal=None)
+        return changed._replace(outcome=Outcome.PERSON, decided_by=PERSON, reason=None)
+
+    def _seal(self) -> str:
+        """Digest of what must not change without being noticed."""
+        answers = [attempt.answer for attempt in self.attempts]
+        said = [self.decision, self.outcome, self.decided_by, self.by_person, answers]
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
     def entry(self, run: str, slot: int, role: Role, node: str | None) -> Decision:
         """The ledger's entry. Raises ValueError for a draft that is not settled."""
@@ -156,10 +183,11 @@ def check(kind: Kind[T], draft: Draft, model: str) -> Draft:
     broken = kind.rules(decision)
     if broken:
         return _broken(draft, [str(violation) for violation in broken], Reason.VIOLATION)
+    accepted = Outcome.ACCEPTED if len(draft.attempts) == 1 else Outcome.REPAIRED
     return draft._replace(
         decision=kind.to_json(decision),
-        outcome=Outcome.ACCEPTED if len(draft.attempts) == 1 else Outcome.REPAIRED,
-        decided_by=f"agent:{model}",
+        outcome=Outcome.PERSON if draft.by_person else accepted,
+        decided_by=PERSON if draft.by_person else f"agent:{model}",
         reason=None,
         normalised=normalised,
     )
@@ -177,18 +205,51 @@ async def repair(kind: Kind[T], draft: Draft, ask: Asker) -> Draft:
     return draft._replace(attempts=(*draft.attempts, await ask(messages, kind.schema(), 1)))
 
 
-def fall_back(kind: Kind[T], draft: Draft) -> Draft:
-    """Settle with the fallback. Raises ValueError where even that breaks a rule: then nothing must reach the world."""
-    decision = kind.fallback()
-    broken = kind.rules(decision)
-    if broken:
-        raise ValueError(f"the fallback {kind.fallback_name} of the {kind.role} breaks a rule: {broken[0]}")
-    return draft._replace(
-        decision=kind.to_json(decision),
-        outcome=Outcome.FALLBACK,
-        decided_by=f"fallback:{kind.fallback_name}",
-        reason=draft.reason or Reason.INTERNAL,
-    )
+def fall_back(
+    kind: Kind[T],
+    draft: Draft,
+    candidates: Iterable[tuple[str, Callable[[], T]]] | None = None,
+    refused: Mapping[str, Any] | None = None,
+) -> Draft:
+    """Settle with the first fallback that breaks no rule; where each does, with changing nothing. Never raises.
+
+    The attempts of the draft get one more, without a question, for each fallback that would not do: why.
+
+    Args:
+        kind: of the decision.
+        draft: that did not pass.
+        candidates: names and ways to decide; None takes the kind's.
+        refused: form with names of what must not be taken.
+    """
+    attempts, reason = list(draft.attempts), draft.reason or Reason.INTERNAL
+    for name, decided in kind.fallbacks() if candidates is None else candidates:
+        try:
+            decision = decided()
+            broken, data = kind.rules(decision), kind.to_json(decision)
+        except Exception as error:  # a rule that fails must not end the run: the next one is asked
+            attempts.append(Attempt((), None, error=f"{Reason.INTERNAL}: {name}: {type(error).__name__}: {error}"))
+            continue
+        if broken:
+            attempts.append(Attempt((), None, violations=(f"{name} breaks rules.", *map(str, broken))))
+        elif refused is None or not _alike(data, refused):
+            return draft._replace(
+                attempts=tuple(attempts),
+                decision=data,
+                outcome=Outcome.FALLBACK,
+                decided_by=f"fallback:{name}",
+                reason=reason,
+            )
+    settled = draft._replace(attempts=tuple(attempts), decision={}, outcome=Outcome.FALLBACK)
+    return settled._replace(decided_by=NOTHING, reason=reason)
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """True where two decisions differ by rounding at most; a share of nothing may be left out."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return all(_alike(one.get(key, 0.0), other.get(key, 0.0)) for key in one.keys() | other.keys())
+    if isinstance(one, (int, float)) and isinstance(other, (int, float)):
+        return abs(one - other) <= ALIKE
+    return bool(one == other)
 
 
 async def decide(kind: Kind[T], ask: Asker, model: str) -> Draft:

@@ -148,13 +148,14 @@ class Rehearser:
         ]
 
     async def settle(self, kind: Kind[MacroPolicy], draft: Draft, prepared: Prepared) -> Draft:
-        """Adopt the agent's answer or the incumbent. A fallback on the incumbent gets its prediction."""
+        """Adopt the agent's answer or the incumbent. A fallback on a candidate gets its prediction."""
         name, best = prepared.incumbent
         about: dict[str, Any] = {"slots": prepared.stage.horizon_slots, "assumed": prepared.assumed}
         if draft.outcome is Outcome.FALLBACK:
-            if draft.decision != kind.to_json(best.policy):
+            taken = (own for _, own in prepared.named if draft.decision == kind.to_json(own.policy))
+            if (candidate := next(taken, None)) is None:
                 return draft
-            return draft._replace(rehearsal={**about, "predicted": predicted(self.cluster, best.prediction)})
+            return draft._replace(rehearsal={**about, "predicted": predicted(self.cluster, candidate.prediction)})
         if draft.outcome not in (Outcome.ACCEPTED, Outcome.REPAIRED) or draft.decision is None:
             return draft
         own = await asyncio.to_thread(prepared.stage.predict, kind.from_json(draft.decision))

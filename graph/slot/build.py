@@ -11,6 +11,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command, Send
 
 from graph.gate.passage import Draft, can_repair
+from graph.slot.act_node import ActNode
 from graph.slot.deploy_nodes import DeployNodes
 from graph.slot.deps import Deps
 from graph.slot.ledger import Ledger
@@ -66,6 +67,7 @@ def build_graph(
     ledger = Ledger(deps)
     slot, plan = SlotNodes(deps), PlanNodes(deps, ledger)
     schedule, deploy = ScheduleNodes(deps, ledger), DeployNodes(deps, ledger)
+    carry_out = ActNode(deps, ledger, editable)
     epoch_slots = deps.testbed.cluster.epoch_slots
     planned = deps.planner is not None
 
@@ -80,7 +82,7 @@ def build_graph(
 
     async def act(state: SlotState) -> SlotUpdate:
         """Hand the deployments over and let the slot pass: one node, for each step of a graph costs time."""
-        done = await deploy.act(state)
+        done = await carry_out.act(state)
         return {**done, **await advance(merged(state, done))}
 
     builder = StateGraph(SlotState, context_schema=context, input_schema=SlotInput)

@@ -1,4 +1,4 @@
-"""Nodes of the deployers: one task per node, or per shard of nodes, and the act that carries decisions out."""
+"""Nodes of the deployers: one task per node, or per shard of nodes."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from typing import Any
 
 from langgraph.types import Send
 
-from domain.decisions import RoutingPlan
 from domain.ledger import Outcome, Reason, Role
 from domain.telemetry import Snapshot
 from graph.gate.passage import Draft, decide, settled_by_rule
-from graph.rehearsal.drafts import not_rehearsed, rehearse_deployments
+from graph.rehearsal.drafts import not_rehearsed
 from graph.slot.deps import Deps
-from graph.slot.kinds import DeploymentKind, deployment_of
+from graph.slot.kinds import DeploymentKind
 from graph.slot.ledger import Ledger, draft_of
 from graph.slot.state import DeployerTask, SlotState, SlotUpdate
 from policies.roles import DEPLOYER, generator
@@ -78,32 +77,3 @@ class DeployNodes:
         if decision is None:  # the rule leaves the node as it is
             return Draft(decision={}, outcome=Outcome.RULE, decided_by=f"rule:{filling.name}")
         return settled_by_rule(kind, decision, filling.name)
-
-    async def act(self, state: SlotState) -> SlotUpdate:
-        """Hand the checked deployments to the testbed; a node without one stays as it is."""
-        cluster, rehearsed = self._deps.testbed.cluster, await self._rehearsed(state)
-        for entry in [*state["deployments"], *(rehearsed.get("deployments") or [])]:
-            if entry["allocations"]:
-                await self._deps.testbed.deploy(deployment_of(cluster, entry["node"], entry["allocations"]))
-        # A large cluster's would make each checkpoint long to write and to read; the ledger has them.
-        return rehearsed if self._deps.detailed else {**rehearsed, "deployments": None}
-
-    async def _rehearsed(self, state: SlotState) -> SlotUpdate:
-        """Rehearse what agents proposed, all nodes together, and write what is decided into the ledger."""
-        deps, proposals = self._deps, state.get("proposals")
-        if deps.slot_rehearsal is None or not proposals:
-            return {}
-        cluster, slot, macro = deps.testbed.cluster, state["slot"], state.get("macro_policy")
-        snapshot = await deps.snapshot(slot)
-        drafts = {entry["node"]: Draft.from_json(entry["draft"]) for entry in proposals}
-        kinds = {n: DeploymentKind(deps, snapshot, n, macro) for n in drafts}
-        routes = RoutingPlan.from_json(cluster, state["routing"]) if deps.routed is None else deps.routed
-        drafts = await rehearse_deployments(deps.slot_rehearsal, kinds, drafts, snapshot, deps.policy(macro), routes)
-        entries = {
-            n: draft.entry(deps.run, slot, Role.DEPLOYER, cluster.nodes[n].name) for n, draft in sorted(drafts.items())
-        }
-        return {
-            "proposals": None,
-            "decisions": await self._ledger.keep_all(list(entries.values())),
-            "deployments": [{"node": n, "allocations": entry.decision} for n, entry in entries.items()],
-        }

@@ -7,10 +7,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
+from domain.cluster import Cluster
+from domain.constraints import Violation, check_macro_policy
 from domain.decisions import MacroPolicy, RoutingPlan
 from domain.ledger import Case, Decision, Outcome, Role
 from domain.telemetry import EpochTelemetry, Records, Snapshot
 from domain.testbed import Testbed
+from graph.gate.door import checked
+from graph.gate.passage import PREVIOUS
 from graph.gate.quick_reading import DeploymentReader
 from graph.gate.schemas import schema_for_deployment, schema_for_routing
 from graph.models.asking import Asker
@@ -91,6 +95,19 @@ class GateSettings:
     recall_nearest: int = 3
 
 
+@dataclass(frozen=True, slots=True)
+class _Plans:
+    """What a macro-policy in force is held to, whoever decided it."""
+
+    cluster: Cluster
+
+    def rules(self, policy: MacroPolicy) -> list[Violation]:
+        return check_macro_policy(self.cluster, policy)
+
+    def from_json(self, data: dict[str, Any]) -> MacroPolicy:
+        return MacroPolicy.from_json(self.cluster, data["routing"], data["roles"])
+
+
 @dataclass
 class Deps:
     """Everything that the nodes of one run share."""
@@ -165,12 +182,15 @@ class Deps:
         return self._schemas[n]
 
     def policy(self, macro: dict[str, Any] | None) -> MacroPolicy:
-        """Read the macro-policy in force; None is the run without a planner. The last one read is kept."""
-        if macro is None:
+        """Read the macro-policy in force; None, or an empty one, is the run without a planner. The last read is kept.
+
+        Raises:
+            BrokenRules: it is not sound: somebody changed it since it was adopted.
+        """
+        if not macro:
             return self._unrestricted
-        if self._read is None or self._read[0] is not macro:
-            read = MacroPolicy.from_json(self.testbed.cluster, macro["routing"], macro["roles"])
-            self._read = (macro, read)
+        if self._read is None or (self._read[0] is not macro and self._read[0] != macro):
+            self._read = (macro, checked(_Plans(self.testbed.cluster), macro, "The macro-policy").decision)
         return self._read[1]
 
     def watch(self, snapshot: Snapshot) -> bool:
@@ -194,7 +214,7 @@ class Deps:
             makers.append(self.planner.rule)
         elif self.planner is not None and outcome is not Outcome.REUSED:
             makers.append(self.rehearsal)
-        if decided_by == f"fallback:{self.fallbacks.planner_name}":
+        if outcome is Outcome.FALLBACK and decided_by != PREVIOUS:  # it was tried first, whoever came after it
             makers.append(self.fallbacks.planner)
         for maker in makers:
             rule = maker.rule if isinstance(maker, Rehearser) else maker

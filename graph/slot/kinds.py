@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 
 from domain.cluster import Cluster
 from domain.constraints import Violation, check_deployment, check_macro_policy, check_routing
-from domain.decisions import OFF, Allocation, Deployment, MacroPolicy, RoutingPlan
+from domain.decisions import NOWHERE, OFF, Allocation, Deployment, MacroPolicy, RoutingPlan
 from domain.ledger import Case, Role
-from domain.telemetry import Snapshot
+from domain.telemetry import Phase, Snapshot
 from graph.gate import answers
 from graph.slot.deps import Deps
 from memory.recall import Recalled
+from policies.random import RandomPlanner
 from policies.roles import DEPLOYER, PLANNER, SCHEDULER, generator
+from policies.standard import candidate_nodes
 from prompts.planner import planner_messages
 
 FALLBACK = 9
@@ -35,11 +39,6 @@ class MacroPolicyKind:
     candidates: Sequence[Mapping[str, Any]] | None = None
     role: ClassVar[Role] = Role.PLANNER
     node: ClassVar[None] = None
-
-    @property
-    def fallback_name(self) -> str:
-        """The rule behind `fallback`."""
-        return self.deps.fallbacks.planner_name
 
     def schema(self) -> dict[str, Any]:
         """JSON schema of an answer."""
@@ -69,8 +68,19 @@ class MacroPolicyKind:
 
     def fallback(self) -> MacroPolicy:
         """Decide without a model."""
-        rng = generator(self.deps.seed, FALLBACK, self.snapshot.slot, PLANNER)
-        return self.deps.fallbacks.planner.plan(self.snapshot, (), rng)
+        return self.deps.fallbacks.planner.plan(self.snapshot, (), self._draws())
+
+    def fallbacks(self) -> Iterator[tuple[str, Callable[[], MacroPolicy]]]:
+        """The rule, the candidates that were rehearsed, a plan that leaves everything open, and a random one."""
+        yield self.deps.fallbacks.planner_name, self.fallback
+        for candidate in self.candidates or ():
+            yield candidate["name"], partial(self.from_json, candidate["macro_policy"])
+        cluster = self.deps.testbed.cluster
+        yield "open", lambda: MacroPolicy.unrestricted(cluster)
+        yield "random", lambda: RandomPlanner(cluster).plan(self.snapshot, (), self._draws())
+
+    def _draws(self) -> np.random.Generator:
+        return generator(self.deps.seed, FALLBACK, self.snapshot.slot, PLANNER)
 
     def to_json(self, policy: MacroPolicy) -> dict[str, Any]:
         """Form with names."""
@@ -78,7 +88,7 @@ class MacroPolicyKind:
 
     def from_json(self, data: dict[str, Any]) -> MacroPolicy:
         """Read the form with names."""
-        return macro_policy_of(self.deps.testbed.cluster, data)
+        return MacroPolicy.from_json(self.deps.testbed.cluster, data["routing"], data["roles"])
 
 
 @dataclass(slots=True)
@@ -90,11 +100,6 @@ class RoutingKind:
     macro: dict[str, Any] | None
     role: ClassVar[Role] = Role.SCHEDULER
     node: ClassVar[None] = None
-
-    @property
-    def fallback_name(self) -> str:
-        """The rule behind `fallback`."""
-        return self.deps.fallbacks.scheduler_name
 
     def schema(self) -> dict[str, Any]:
         """JSON schema of an answer."""
@@ -111,7 +116,7 @@ class RoutingKind:
     def rules(self, plan: RoutingPlan) -> list[Violation]:
         """What the decision breaks."""
         deps = self.deps
-        roles = None if self.macro is None else deps.policy(self.macro).roles
+        roles = deps.policy(self.macro).roles if self.macro else None
         return check_routing(deps.testbed.cluster, plan, roles, deps.local)
 
     def fallback(self) -> RoutingPlan:
@@ -119,6 +124,21 @@ class RoutingKind:
         deps, snapshot = self.deps, self.snapshot
         rng = generator(deps.seed, FALLBACK, snapshot.slot, SCHEDULER)
         return deps.fallbacks.scheduler.schedule(snapshot, deps.policy(self.macro), rng)
+
+    def fallbacks(self) -> Iterator[tuple[str, Callable[[], RoutingPlan]]]:
+        """The rule, and the nearest node that will do."""
+        yield self.deps.fallbacks.scheduler_name, self.fallback
+        yield "nearest", self._nearest
+
+    def _nearest(self) -> RoutingPlan:
+        """Each pair to the nearest node of those that can run the LM and have the role."""
+        cluster, policy = self.deps.testbed.cluster, self.deps.policy(self.macro)
+        targets = np.full((cluster.n_nodes, cluster.n_lms), NOWHERE, dtype=np.int64)
+        for i in range(cluster.n_lms):
+            nodes = candidate_nodes(cluster, policy, i)
+            if nodes.size:
+                targets[:, i] = nodes[cluster.latency_s[:, nodes].argmin(axis=1)]
+        return RoutingPlan(targets)
 
     def to_json(self, plan: RoutingPlan) -> dict[str, Any]:
         """Form with names."""
@@ -137,17 +157,14 @@ class DeploymentKind:
     snapshot: Snapshot
     n: int
     macro: dict[str, Any] | None
+    by_person: bool = False
+    """True where a person decided, whom every rule holds, whoever fills the role."""
     role: ClassVar[Role] = Role.DEPLOYER
 
     @property
     def node(self) -> str:
         """The name of node n."""
         return self.deps.testbed.cluster.nodes[self.n].name
-
-    @property
-    def fallback_name(self) -> str:
-        """The rule behind `fallback`."""
-        return self.deps.fallbacks.deployer_name
 
     def schema(self) -> dict[str, Any]:
         """JSON schema of an answer."""
@@ -166,12 +183,12 @@ class DeploymentKind:
         """What the decision breaks.
 
         A rule restates what it wants while a pod is Pending and knows no roles (P1 on MAL); the testbed voids the
-        former, the paper's baselines are meant to do the latter. Agents are held to both.
+        former, the paper's baselines are meant to do the latter. Agents and persons are held to both.
         """
         deps = self.deps
-        if deps.deployer.asker is None:
+        if deps.deployer.asker is None and not self.by_person:
             return check_deployment(deps.testbed.cluster, decision, None, None)
-        roles = None if self.macro is None else deps.policy(self.macro).roles[self.n]
+        roles = deps.policy(self.macro).roles[self.n] if self.macro else None
         return check_deployment(deps.testbed.cluster, decision, roles, self.snapshot)
 
     def fallback(self) -> Deployment:
@@ -180,6 +197,23 @@ class DeploymentKind:
         rng = generator(deps.seed, FALLBACK, snapshot.slot, DEPLOYER, n)
         decision = deps.fallbacks.deployer.deploy(snapshot, n, deps.policy(self.macro), rng)
         return keep(snapshot, n) if decision is None else decision
+
+    def fallbacks(self) -> Iterator[tuple[str, Callable[[], Deployment]]]:
+        """The rule, and what the node runs already, as far as it may stay."""
+        yield self.deps.fallbacks.deployer_name, self.fallback
+        yield "keep", self._kept
+
+    def _kept(self) -> Deployment:
+        """What may stay of what the node runs: pod by pod, those that are ready first; the rest off.
+
+        Everything off keeps to every rule, so this always does.
+        """
+        now, phase = keep(self.snapshot, self.n).allocations, self.snapshot.phase[self.n].tolist()
+        kept = Deployment(self.n, tuple(OFF for _ in now))
+        for i in sorted(range(len(now)), key=lambda i: _STAYS.index(phase[i])):
+            trial = Deployment(self.n, (*kept.allocations[:i], now[i], *kept.allocations[i + 1 :]))
+            kept = kept if self.rules(trial) else trial
+        return kept
 
     def to_json(self, decision: Deployment) -> dict[str, Any]:
         """Form with names."""
@@ -190,22 +224,37 @@ class DeploymentKind:
         return deployment_of(self.deps.testbed.cluster, self.n, data)
 
 
+_STAYS = [int(p) for p in (Phase.READY, Phase.STARTING, Phase.PENDING, Phase.TERMINATING, Phase.OFF)]
+
+
 def keep(snapshot: Snapshot, n: int) -> Deployment:
-    """The deployment that leaves node n as it is."""
-    return Deployment(n, tuple(snapshot.allocation(n, i) for i in range(snapshot.cores.shape[1])))
+    """The deployment that leaves node n as it is: a pod that shuts down is let go, never asked back."""
+    lms, down = range(snapshot.cores.shape[1]), snapshot.phase[n] == Phase.TERMINATING
+    return Deployment(n, tuple(OFF if down[i] else snapshot.allocation(n, i) for i in lms))
 
 
-def macro_policy_of(cluster: Cluster, data: dict[str, Any] | None) -> MacroPolicy:
-    """Read the form with names; None is the run without a planner."""
-    if data is None:
-        return MacroPolicy.unrestricted(cluster)
-    return MacroPolicy.from_json(cluster, data["routing"], data["roles"])
+def deployment_of(cluster: Cluster, n: int, data: Mapping[str, Any]) -> Deployment:
+    """Read the form with names.
+
+    Raises:
+        KeyError: an LM is missing.
+        ValueError: there is an unknown LM, or something that is no allocation.
+    """
+    if len(data) != cluster.n_lms:
+        unknown = sorted(str(name) for name in data.keys() - cluster.lm_index.keys())
+        if unknown:
+            raise ValueError(f"there is no LM {', '.join(unknown)}")
+    return Deployment(n, tuple([_allocation(data[lm.name]) for lm in cluster.lms]))
 
 
-def deployment_of(cluster: Cluster, n: int, data: dict[str, Any]) -> Deployment:
-    """Read the form with names."""
-    cells = [data[lm.name] for lm in cluster.lms]
-    return Deployment(n, tuple([OFF if cell == "off" else Allocation(**cell) for cell in cells]))
+def _allocation(cell: Any) -> Allocation:
+    if cell == "off":
+        return OFF
+    with contextlib.suppress(TypeError):
+        made = Allocation(**cell)
+        if all(isinstance(amount, int) and not isinstance(amount, bool) for amount in (made.cores, made.vgpus)):
+            return made
+    raise ValueError(f"{cell!r} is no allocation, such as 'off', {{'cores': 2}} or {{'vgpus': 1}}")
 
 
 def traffic_by_name(cluster: Cluster, prompts: Sequence[Sequence[int]], slots: int) -> dict[str, dict[str, float]]:

@@ -17,7 +17,7 @@ from domain.objective import summarise
 from domain.telemetry import EpochTelemetry, Phase, Records, Snapshot
 from graph.slot.deps import Deps
 from graph.slot.kinds import traffic_by_name
-from graph.slot.state import SlotState, SlotUpdate
+from graph.slot.state import SlotState, SlotUpdate, last_lines
 from memory.engine import MemoryAway
 
 _PHASES = [phase.name for phase in Phase]
@@ -48,6 +48,8 @@ class SlotNodes:
             "proposals": None,
             "deployments": None,
         }
+        if self._deps.planner is None and state.get("macro_policy") is not None:  # of a planner that is gone
+            return {**update, "macro_policy": None, "macro_by": "", "macro_epoch": -1, "macro_made": -1}
         return {**update, "macro_epoch": -1} if changed else update
 
     def _view(self, snapshot: Snapshot) -> dict[str, Any]:
@@ -74,7 +76,9 @@ class SlotNodes:
                 "mean_latency_s": float(records.latency_s[success].mean()) if success.any() else None,
                 "waiting_requests": int(after.backlog_requests.sum()),
                 "arrived_requests": int(after.arrived_requests.sum()),
-                "fallbacks": sum(line["outcome"] == Outcome.FALLBACK for line in state["decisions"]),
+                "fallbacks": sum(
+                    line["outcome"] == Outcome.FALLBACK for line in last_lines(state["decisions"]).values()
+                ),
             },
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -10,10 +11,10 @@ from langgraph.types import interrupt
 
 from domain.decisions import MacroPolicy
 from domain.ledger import Outcome, Reason, Role
-from graph.gate.passage import Draft, Kind, check, fall_back, propose, repair, settled_by_rule
+from graph.gate.passage import PERSON, PREVIOUS, Draft, Kind, check, fall_back, propose, repair, settled_by_rule
 from graph.rehearsal.plans import Prepared, by_rule, expect
 from graph.slot.deps import Deps
-from graph.slot.kinds import MacroPolicyKind, macro_policy_of, traffic_by_name
+from graph.slot.kinds import MacroPolicyKind, traffic_by_name
 from graph.slot.ledger import Ledger, draft_of
 from graph.slot.reuse import reused
 from graph.slot.state import SlotState, SlotUpdate
@@ -53,8 +54,8 @@ class PlanNodes:
         deps = self._deps
         if deps.rehearsal is None:
             raise RuntimeError("nothing is rehearsed in this run")
-        by_agent = state.get("macro_by", "").startswith("agent:")
-        in_force = deps.policy(state["macro_policy"]) if by_agent and state.get("macro_policy") else None
+        not_by_rule = state.get("macro_by", "").startswith(("agent:", PERSON))
+        in_force = deps.policy(state["macro_policy"]) if not_by_rule and state.get("macro_policy") else None
         return await deps.rehearsal.prepare(await deps.snapshot(state["slot"]), in_force)
 
     async def _rehearsed(self, state: SlotState, kind: Kind[MacroPolicy], draft: Draft) -> SlotUpdate:
@@ -73,15 +74,16 @@ class PlanNodes:
             deps.planned(await deps.snapshot(slot), known.outcome, known.decided_by)
             return {"plan_draft": known.to_json()}
         in_force = state.get("macro_policy")
-        if filling.asker is not None and in_force is not None and await self._unmoved(state):
+        if filling.asker is not None and in_force and await self._unmoved(state):
             return {"plan_draft": reused(in_force).to_json()}
         kind = await self._kind(state)
         if filling.asker is not None:
             draft = await propose(kind, filling.asker(slot, None))
         else:
             snapshot = await deps.snapshot(slot)
-            policy = filling.acting.plan(snapshot, deps.history, generator(deps.seed, PLANNER, slot))
-            draft = settled_by_rule(kind, policy, filling.name)
+            draws = generator(deps.seed, PLANNER, slot)
+            policy = await asyncio.to_thread(filling.acting.plan, snapshot, deps.history, draws)
+            draft = await asyncio.to_thread(settled_by_rule, kind, policy, filling.name)
             if isinstance(filling.acting, RehearsalPlanner):
                 draft = by_rule(draft, deps.testbed.cluster, filling.acting)
         return {"plan_draft": draft.to_json()}
@@ -95,7 +97,7 @@ class PlanNodes:
 
     async def check_plan(self, state: SlotState) -> SlotUpdate:
         """Hold the answer against every rule; rehearse what passes."""
-        draft = Draft.from_json(state["plan_draft"])
+        draft = Draft.returned(state["plan_draft"])
         if draft.settled:
             return {}
         kind = await self._kind(state)
@@ -111,14 +113,14 @@ class PlanNodes:
 
     async def fallback_plan(self, state: SlotState) -> SlotUpdate:
         """Let the fallback plan."""
-        kind = await self._kind(state)
-        return await self._rehearsed(state, kind, fall_back(kind, Draft.from_json(state["plan_draft"])))
+        kind, draft = await self._kind(state), Draft.from_json(state["plan_draft"])
+        return await self._rehearsed(state, kind, await asyncio.to_thread(fall_back, kind, draft))
 
     async def approve_plan(self, state: SlotState) -> SlotUpdate:
         """Wait until a person says yes or no; after a no the policy in force goes on, or the fallback plans."""
         if (state["slot"], Role.PLANNER, None) in self._deps.decided:
             return {}  # an earlier process was told the answer
-        draft = Draft.from_json(state["plan_draft"])
+        draft = Draft.returned(state["plan_draft"])
         answer: Any = interrupt(
             {
                 "question": f"Adopt this macro-policy from slot {state['slot']} on?",
@@ -130,36 +132,39 @@ class PlanNodes:
         )
         if answer is True or (isinstance(answer, dict) and answer.get("approve") is True):
             return {}
-        kind = await self._kind(state)
+        kind, in_force = await self._kind(state), state.get("macro_policy")
+        previous = [] if not in_force else [("previous", lambda: kind.from_json(in_force))]
         refused = Draft(attempts=draft.attempts, reason=Reason.DISAPPROVED)
-        in_force = state.get("macro_policy")
-        if in_force is None or kind.rules(macro_policy_of(self._deps.testbed.cluster, in_force)):
-            return await self._rehearsed(state, kind, fall_back(kind, refused))
-        return {"plan_draft": refused.kept(in_force).to_json()}
+        instead = await asyncio.to_thread(fall_back, kind, refused, [*previous, *kind.fallbacks()], draft.decision)
+        return await self._rehearsed(state, kind, instead)
 
     async def adopt_plan(self, state: SlotState) -> SlotUpdate:
         """Put the macro-policy in force and into the ledger."""
-        draft = Draft.from_json(state["plan_draft"])
+        draft = Draft.returned(state["plan_draft"])
+        self._deps.policy(draft.decision)  # holds it against the rules
         line = await self._ledger.keep(state["slot"], Role.PLANNER, None, draft)
         epoch = state["slot"] // self._deps.testbed.cluster.epoch_slots
-        made = epoch if draft.outcome is not Outcome.FALLBACK else -1
-        if draft.outcome is Outcome.REUSED:
-            made = state["macro_made"]
         foresight = self._deps.foresight
         expect(foresight, await self._deps.snapshot(state["slot"]), draft)
         done: SlotUpdate = {
             **({} if foresight.idle else SlotUpdate(foresight=foresight.save())),
-            "macro_policy": draft.decision,
-            "macro_by": state.get("macro_by", "") if draft.outcome is Outcome.REUSED else draft.decided_by,
+            "macro_policy": draft.decision or None,
             "macro_epoch": epoch,
-            "macro_made": made,
+            "plan_draft": draft.to_json() if self._deps.detailed else {},
             "decisions": [line],
         }
-        return done if self._deps.detailed else {**done, "plan_draft": {}}
+        if draft.outcome is Outcome.REUSED or draft.decided_by == PREVIOUS:
+            return done  # it is still whose it was
+        return {**done, "macro_by": draft.decided_by, "macro_made": -1 if draft.outcome is Outcome.FALLBACK else epoch}
 
     async def _unmoved(self, state: SlotState) -> bool:
-        """True where the plan in force may stand: the last epoch was like the one that it was made on."""
+        """True where the plan in force may stand: the last epoch was like the one that it was made on.
+
+        Never where a rule that watches has asked for a new plan: it has seen what no mean of an epoch shows.
+        """
         deps, now = self._deps, self._deps.last_case
+        if state.get("macro_epoch", -1) < 0:
+            return False
         basis = state.get("macro_made", 0) - 1  # a plan is made on the telemetry of the epoch before
         if deps.reuse is None or now is None or basis < 0 or now.run != deps.run:
             return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from domain.decisions import RoutingPlan
 from domain.ledger import Role
+from graph.gate.door import act, checked
 from graph.gate.passage import Draft, Kind, check, fall_back, propose, repair, settled_by_rule
 from graph.rehearsal.drafts import rehearse_routing
 from graph.slot.deps import Deps
@@ -43,7 +44,7 @@ class ScheduleNodes:
 
     async def check_routing(self, state: SlotState) -> SlotUpdate:
         """Hold the answer against every rule; rehearse what passes."""
-        deps, draft = self._deps, Draft.from_json(state["routing_draft"])
+        deps, draft = self._deps, Draft.returned(state["routing_draft"])
         if draft.settled:
             return {}
         kind = await self._kind(state)
@@ -67,12 +68,15 @@ class ScheduleNodes:
 
     async def dispatch(self, state: SlotState) -> SlotUpdate:
         """Send the plan to the node services and keep it in the ledger."""
-        draft = Draft.from_json(state["routing_draft"])
-        line = await self._ledger.keep(state["slot"], Role.SCHEDULER, None, draft)
+        deps, draft, passed = self._deps, Draft.returned(state["routing_draft"]), None
         if draft.decision is None:
             raise RuntimeError("a routing plan left the gate undecided")
-        self._deps.routed = RoutingPlan.from_json(self._deps.testbed.cluster, draft.decision)
-        await self._deps.testbed.route(self._deps.routed)
-        if self._deps.detailed:
+        if draft.decision:  # else the routes in force stay
+            passed = checked(await self._kind(state), draft.decision, "The routing plan")
+        line = await self._ledger.keep(state["slot"], Role.SCHEDULER, None, draft)
+        deps.routed = None if passed is None else passed.decision
+        if passed is not None:
+            await act(deps.testbed, passed)
+        if deps.detailed:
             return {"routing": draft.decision, "decisions": [line]}
         return {"routing": {}, "routing_draft": {}, "decisions": [line]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, cast
 
 from typing_extensions import TypedDict
@@ -11,6 +11,11 @@ from typing_extensions import TypedDict
 def collect(old: list[dict[str, Any]], new: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
     """Append to the slot's list; None starts a new slot."""
     return [] if new is None else [*old, *new]
+
+
+def last_lines(decisions: Iterable[dict[str, Any]]) -> dict[tuple[str, str | None], dict[str, Any]]:
+    """Role and node to the line that holds: where a person changed what was decided before, theirs comes after it."""
+    return {(line["role"], line["node"]): line for line in decisions}
 
 
 COLLECTED = ("decisions", "proposals", "deployments")

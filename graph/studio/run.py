@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from domain.cluster import Cluster
-from domain.decisions import RoutingPlan
 from domain.errors import InputError
 from domain.ledger import Outcome, Role
 from domain.telemetry import Snapshot
@@ -21,7 +20,6 @@ from graph.models.asking import Asking
 from graph.models.client import can_be_asked, default_settings, open_agents
 from graph.rehearsal.plans import RehearsalSettings
 from graph.slot.deps import Deps, Fallbacks, Filling, GateSettings
-from graph.slot.kinds import deployment_of
 from graph.slot.planner_tools import planner_tools
 from graph.slot.rehearsing import rehearse
 from graph.studio.context import AGENT, Context
@@ -117,11 +115,6 @@ def _prepare(context: Context, values: Mapping[str, Any], memory: Memory, name: 
         for line in values.get("decisions") or ():
             if line["role"] == Role.PLANNER:
                 deps.planned(snapshot, Outcome(line["outcome"]), line["decided_by"])
-        if values.get("routing"):
-            twin.route(RoutingPlan.from_json(cluster, values["routing"]))
-        for entry in values.get("deployments") or ():
-            if entry["allocations"]:
-                twin.deploy(deployment_of(cluster, entry["node"], entry["allocations"]))
     twin.copy().advance(workload.arrivals(world.slots))  # loads what is compiled, which reads files
     return StudioRun(deps, world)
 

@@ -26,6 +26,7 @@ from domain.ledger import Case, Outcome, Role
 from domain.objective import summarise
 from domain.telemetry import Records
 from domain.workload import Workload
+from graph.gate.door import recorded
 from graph.slot.deps import Deps
 from graph.slot.kinds import deployment_of
 from tools.traffic import WatchedTestbed
@@ -97,19 +98,22 @@ class World:
         deployments: Sequence[Mapping[str, Any]],
         decisions: Sequence[Mapping[str, Any]],
     ) -> World:
-        """Return the world one slot later, routes, deployments and ledger lines as the graph's state has them."""
-        shape, targets = (1, cluster.n_nodes, cluster.n_lms), RoutingPlan.from_json(cluster, routing).targets
+        """Return the world one slot later, as the graph's state has it; without routes the old ones stay."""
+        shape = (1, cluster.n_nodes, cluster.n_lms)
+        if routing or not self.slots:
+            targets = RoutingPlan.from_json(cluster, routing).targets[None].astype(np.int32)
+        else:
+            targets = self.targets[-1:]
         cores, vgpus, decided = (np.zeros(shape, np.int32) for _ in range(3))
-        for entry in deployments:
-            if entry["allocations"]:
-                n = entry["node"]
-                allocations = deployment_of(cluster, n, entry["allocations"]).allocations
+        for n, own in {entry["node"]: entry["allocations"] for entry in deployments}.items():
+            if own:
+                allocations = deployment_of(cluster, n, own).allocations
                 cores[0, n] = [a.cores for a in allocations]
                 vgpus[0, n] = [a.vgpus for a in allocations]
                 decided[0, n] = 1
         return replace(
             self,
-            targets=np.concatenate([self.targets, targets[None].astype(np.int32)]),
+            targets=np.concatenate([self.targets, targets]),
             cores=np.concatenate([self.cores, cores]),
             vgpus=np.concatenate([self.vgpus, vgpus]),
             decided=np.concatenate([self.decided, decided[:, :, 0]]),
@@ -120,7 +124,7 @@ class World:
         """Play it in a new twin, and let the run see what it saw then.
 
         Raises:
-            InputError: the testbed is not what it was.
+            InputError: the testbed is not what it was, or the record holds what no rule allows.
         """
         cluster = twin.cluster
         if self.targets.shape[1:] != (cluster.n_nodes, cluster.n_lms):
@@ -142,11 +146,15 @@ class World:
         deps.last_case = self.last_case
 
     def decide(self, slot: int, twin: Twin) -> None:
-        """Do in a twin what was decided for a slot."""
-        twin.route(RoutingPlan(self.targets[slot].astype(np.int64)))
+        """Do in a twin what was decided for a slot. Raises InputError where that breaks a rule."""
+        what = f"What this thread records of slot {slot}"
+        if (self.targets[slot] >= 0).any():
+            plan = RoutingPlan(self.targets[slot].astype(np.int64))
+            twin.route(recorded(twin.cluster, plan, what).decision)
         for n in np.flatnonzero(self.decided[slot]).tolist():
             pairs = zip(self.cores[slot, n].tolist(), self.vgpus[slot, n].tolist(), strict=True)
-            twin.deploy(Deployment(n, tuple(Allocation(c, g) for c, g in pairs)))
+            deployment = Deployment(n, tuple(Allocation(c, g) for c, g in pairs))
+            twin.deploy(recorded(twin.cluster, deployment, what).decision)
 
     def _remembers(self, epoch: int) -> bool:
         """True where the epoch's case was made: between a slot and its remembrance a run can stop."""
@@ -172,6 +180,8 @@ class World:
                 plain, tables = json.loads(arrays["plain"].tobytes()), {name: arrays[name] for name in TABLES}
             case, plans = plain["last_case"], tuple(Plan(*plan) for plan in plain.get("plans", ()))
             case = None if case is None else Case.from_json(case)
+            if len({len(table) for table in tables.values()}) != 1:
+                raise ValueError("its tables are of different lengths")
             return cls(Made(**plain["made"]), **tables, plans=plans, last_case=case)
         except (binascii.Error, zipfile.BadZipFile, KeyError, TypeError, ValueError, OSError, EOFError) as error:
             raise InputError(

@@ -8,6 +8,7 @@ from typing import Any
 
 from domain.cluster import Cluster
 from domain.ledger import Outcome, Role
+from graph.gate.passage import PREVIOUS, Draft
 
 Superstep = dict[str, Any]
 """{"updates": [{"values": …, "as_node": …}, …]} as threads.create of the LangGraph server takes it."""
@@ -81,21 +82,22 @@ def staged(line: Mapping[str, Any], last: Mapping[str, Any] | None = None) -> li
         return [("propose", dict(last or {})), ("check", None)]
     attempts, outcome = [dict(attempt) for attempt in line["attempts"]], Outcome(line["outcome"])
     final = _draft(attempts, line)
-    if not attempts or not attempts[0]["messages"] or outcome is Outcome.REUSED:  # settled without a model
+    questions = [attempt for attempt in attempts if attempt["messages"]]  # the others are of rules that would not do
+    if not questions or outcome is Outcome.REUSED:  # settled without a model
         return [("propose", final), ("check", None)]
     stages: list[tuple[str, dict[str, Any] | None]] = []
-    for k in range(len(attempts)):
-        asked = [*attempts[:k], {**attempts[k], "violations": []}]
+    for k in range(len(questions)):
+        asked = [*questions[:k], {**questions[k], "violations": []}]
         stages.append(("propose" if k == 0 else "repair", _draft(asked)))
-        passed = k == len(attempts) - 1 and outcome in (Outcome.ACCEPTED, Outcome.REPAIRED, Outcome.OVERRULED)
-        stages.append(("check", final if passed else _draft(attempts[: k + 1])))
+        passed = k == len(questions) - 1 and outcome is not Outcome.FALLBACK
+        stages.append(("check", final if passed else _draft(questions[: k + 1])))
     return stages if outcome is not Outcome.FALLBACK else [*stages, ("fallback", final)]
 
 
 def _draft(attempts: list[dict[str, Any]], line: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """A `graph.gate.passage.Draft` as plain data; without a line it is not settled."""
+    """A draft as plain data; without a line it is not settled."""
     known = line or {}
-    return {
+    data = {
         "attempts": attempts,
         "decision": known.get("decision"),
         "outcome": known.get("outcome"),
@@ -104,12 +106,13 @@ def _draft(attempts: list[dict[str, Any]], line: Mapping[str, Any] | None = None
         "normalised": known.get("normalised", False),
         "rehearsal": known.get("rehearsal"),
     }
+    return Draft.from_json(data).to_json()
 
 
 def _adopted(line: Mapping[str, Any], recorded: RecordedSlot, epoch: int) -> dict[str, Any]:
-    decision = line.get("decision") or recorded.before.get("macro_policy")
-    adopted: dict[str, Any] = {"macro_policy": decision, "macro_epoch": epoch}
-    if line["outcome"] != Outcome.REUSED:
+    decision = line.get("decision", recorded.before.get("macro_policy"))  # the short form of a line has none
+    adopted: dict[str, Any] = {"macro_policy": decision or None, "macro_epoch": epoch}
+    if line["outcome"] != Outcome.REUSED and line["decided_by"] != PREVIOUS:
         adopted["macro_by"] = line["decided_by"]
         adopted["macro_made"] = -1 if line["outcome"] == Outcome.FALLBACK else epoch
     return adopted

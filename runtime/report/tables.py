@@ -21,8 +21,8 @@ from runtime.results.summary import FamilyResult, PredictionFigures, RoleFigures
 NOTHING = "–"
 WIDE = 100
 """Columns from which on there is room for who decided."""
-OUTCOMES = ("accepted", "repaired", "overruled", "reused")
-"""Outcomes of agents' decisions beside fallbacks; the last two are shown where there are any."""
+OUTCOMES = ("accepted", "repaired", "overruled", "reused", "person")
+"""Outcomes of agents' decisions beside fallbacks; all but the first two are shown where there are any."""
 NOT_SHOWN = ("breaker_open", "budget")
 """Reasons whose sentences say no more than they do."""
 MOST_LMS = 6

@@ -79,7 +79,7 @@ class RoleFigures(_Model):
 
     model: str
     outcomes: dict[str, int]
-    """How decisions came about: accepted, repaired, overruled, fallback, reused."""
+    """How decisions came about: accepted, repaired, overruled, fallback, reused, person."""
     reasons: dict[str, int]
     """Why fallbacks decided."""
     said: dict[str, str] = {}

@@ -14,6 +14,7 @@ from domain.decisions import RoutingPlan
 from domain.ledger import Decision, Role
 from domain.telemetry import Records
 from domain.testbed import Testbed
+from graph.gate.door import act, recorded
 from graph.slot.kinds import deployment_of
 from memory.store import Memory
 
@@ -74,12 +75,17 @@ def check_whole(cluster: Cluster, slot: int, decisions: Sequence[Decision], plan
 
 
 async def play(testbed: Testbed, decisions: Sequence[Decision]) -> Records:
-    """Carry out one slot's decisions of the ledger and let the slot pass; return the requests that ended in it."""
+    """Carry out one slot's decisions of the ledger and let the slot pass; return the requests that ended in it.
+
+    Raises:
+        BrokenRules: the ledger holds what the gate would never have let through.
+    """
     cluster = testbed.cluster
     for decision in decisions:
-        if decision.role == Role.SCHEDULER:
-            await testbed.route(RoutingPlan.from_json(cluster, decision.decision))
+        what = f"What the ledger holds of slot {decision.slot}"
+        if decision.role == Role.SCHEDULER and decision.decision:
+            await act(testbed, recorded(cluster, RoutingPlan.from_json(cluster, decision.decision), what))
         elif decision.role == Role.DEPLOYER and decision.decision and decision.node is not None:
             n = cluster.node_index[decision.node]
-            await testbed.deploy(deployment_of(cluster, n, decision.decision))
+            await act(testbed, recorded(cluster, deployment_of(cluster, n, decision.decision), what))
     return await testbed.advance()
