@@ -13,7 +13,6 @@ from typer.testing import CliRunner, Result
 
 import runtime.cli.commands.whatif
 import runtime.runs.experiment
-import runtime.whatif.difference
 from runtime.cli.program import app
 from runtime.whatif.answer import Change, WhatIf
 from tests.agent_server import decides, serving, sound_answers
@@ -30,11 +29,10 @@ def edgewise(*arguments: str) -> Result:
 
 @contextmanager
 def in_little_time() -> Iterator[None]:
-    """Drawing takes longer than everything else in a small run; a few resamples tell what many do."""
+    """Drawing takes longer than everything else in a small run."""
     with pytest.MonkeyPatch.context() as patched, little_effort():
         patched.setattr(runtime.runs.experiment, "draw", lambda summary, folder: [])
         patched.setattr(runtime.cli.commands.whatif, "_draw", lambda answer, folder: None)
-        patched.setattr(runtime.whatif.difference, "RESAMPLES", 300)
         yield
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from runtime.report.plotting import Axes, Bbox, Figure, Line2D, mpl
-from runtime.results.intervals import Interval, interval, interval_ranks
+from runtime.report.seeds import title_line
+from runtime.results.intervals import Interval, interval
 from runtime.results.labels import family_label
 from runtime.results.summary import Summary
 
@@ -93,7 +94,7 @@ def latency_and_fairness(summary: Summary) -> Figure:
     figure = Figure(figsize=(8.0, 4.8), layout="constrained")
     axes = figure.add_subplot()
     handles, points, labels = list[Line2D](), list[Point](), list[str]()
-    arms: list[tuple[Point, Point]] = []
+    arms, shown = list[tuple[Point, Point]](), list[Interval]()
     for family in summary.families:
         runs = [result.telemetry for result in summary.of(family)]
         x, y = (interval([getattr(run, name) for run in runs]) for name in ("global_mean_latency_s", "fairness"))
@@ -102,7 +103,8 @@ def latency_and_fairness(summary: Summary) -> Figure:
         handles.append(_key(marker, colour, name if x and y else f"{name} (served nobody)"))
         if x is None or y is None:
             continue
-        if len(runs) > 1:
+        shown += [x, y]
+        if x.count > 1:
             arms += [((x.low, y.median), (x.high, y.median)), ((x.median, y.low), (x.median, y.high))]
             axes.errorbar(x.median, y.median, xerr=_arms(x), yerr=_arms(y), color=colour, capsize=3, lw=1.2)
         axes.plot(x.median, y.median, ls="none", marker=marker, ms=10, mfc=colour, mec="black", mew=0.6, zorder=3)
@@ -117,7 +119,7 @@ def latency_and_fairness(summary: Summary) -> Figure:
         handles.append(_key("o", "none", "hollow: P1's own testbed,\nas section VI reports it"))
     axes.set_xlabel("mean end-to-end latency of served requests (s), less is better")
     axes.set_ylabel("normalised Jain's index $F_{norm}$, 1 is best")
-    axes.set_title(_title(summary), loc="left", fontsize=10)
+    axes.set_title(_title(summary, shown), loc="left", fontsize=10)
     lowest = min((y for _, y in points), default=0.0)
     axes.set_ylim(max(-0.04, lowest - 0.2 * (1.05 - lowest)), 1.0 + 0.1 * (1.05 - lowest))
     axes.set_xlim(0, 1.12 * max((x for x, _ in points if x), default=1.0))
@@ -196,9 +198,10 @@ def per_lm(summary: Summary) -> Figure:
         + [interval([r.telemetry.success for r in summary.of(family)])]
         for family in summary.families
     }
+    shown = [value for row in (*latency.values(), *success.values()) for value in row]
     _bars(above, summary, groups, latency)
     above.set_ylabel("mean end-to-end latency\nof served requests (s)")
-    above.set_title(f"{_title(summary)}\n\n(a) latency, less is better", loc="left", fontsize=10)
+    above.set_title(f"{_title(summary, shown)}\n\n(a) latency, less is better", loc="left", fontsize=10)
     _bars(below, summary, groups, success)
     below.set_ylabel(f"share of requests served\nwithin {summary.deadline_s:g} s")
     below.set_ylim(0, 1.08)
@@ -234,7 +237,7 @@ def _bars(axes: Axes, summary: Summary, groups: Sequence[str], values: dict[str,
             label=family_label(summary, family),
         )
         if len(summary.seeds) > 1:
-            shown = [(x, value) for x, value in zip(at, row, strict=True) if value]
+            shown = [(x, value) for x, value in zip(at, row, strict=True) if value and value.count > 1]
             axes.errorbar(
                 [x for x, _ in shown],
                 [v.median for _, v in shown],
@@ -262,10 +265,8 @@ def _bars(axes: Axes, summary: Summary, groups: Sequence[str], values: dict[str,
     axes.grid(axis="y", color="0.88", lw=0.6)
 
 
-def _title(summary: Summary) -> str:
-    count = len(summary.seeds)
-    confidence = interval_ranks(count)[1]
-    seeds = "" if count == 1 else f"\n{count} seeds: median and its {confidence:.0%} confidence interval"
+def _title(summary: Summary, shown: Sequence[Interval | None]) -> str:
+    seeds = "" if len(summary.seeds) == 1 else f"\n{title_line(len(summary.seeds), shown)}"
     load = "" if summary.load == 1.0 else f" times {summary.load:g}"
     what = f"{summary.testbed}, workload {summary.workload}{load}, {summary.slots} slots"
     return textwrap.fill(what, 64) + seeds

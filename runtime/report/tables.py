@@ -14,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from domain.ledger import Role
-from runtime.results.intervals import Interval, interval, interval_ranks
+from runtime.report.seeds import notes
+from runtime.results.intervals import Interval, interval
 from runtime.results.labels import HALF, MOSTLY, family_label
 from runtime.results.summary import FamilyResult, PredictionFigures, RoleFigures, Summary
 
@@ -117,7 +118,7 @@ def _cell(values: list[float | None], decimals: int, with_interval: bool) -> str
     value = interval(values)
     if value is None:
         return NOTHING
-    if len(values) == 1 or not with_interval:
+    if value.count == 1 or not with_interval:
         return f"{value.median:.{decimals}f}"
     return f"{value.median:.{decimals}f}\n{_range(value, decimals)}"
 
@@ -279,10 +280,14 @@ def _note(summary: Summary) -> str:
     if any(run.shadows for run in summary.results):
         lines.append("predicted regret: J of the acting decisions minus J of the shadow's, in the twin, mean per slot.")
     if len(summary.seeds) > 1:
-        confidence = interval_ranks(len(summary.seeds))[1]
-        lines.append(
-            f"Medians over {len(summary.seeds)} seeds; an interval below one holds the median with "
-            f"{confidence:.1%} confidence."
+        shown = {header: value for header, (value, _, interval_too) in _columns(summary).items() if interval_too}
+        lines += notes(
+            len(summary.seeds),
+            {
+                (header, family): [value(run) for run in summary.of(family)]
+                for header, value in shown.items()
+                for family in summary.families
+            },
         )
     return "\n".join(lines)
 

@@ -14,11 +14,15 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A median over seeds and the interval around it."""
+    """A median over the seeds that have a value, and the interval around it."""
 
     median: float
     low: float
     high: float
+    count: int
+    """Seeds that have a value; with one there is no interval."""
+    confidence: float
+    """With which the interval holds the median."""
 
 
 def interval_ranks(count: int) -> tuple[int, float]:
@@ -41,5 +45,10 @@ def interval(values: Sequence[float | None]) -> Interval | None:
     known = sorted(value for value in values if value is not None)
     if not known:
         return None
-    rank = interval_ranks(len(known))[0]
-    return Interval(float(np.median(known)), known[rank - 1], known[-rank])
+    rank, confidence = interval_ranks(len(known))
+    return Interval(float(np.median(known)), known[rank - 1], known[-rank], len(known), confidence)
+
+
+def enough() -> int:
+    """Return the fewest values whose interval has CONFIDENCE."""
+    return next(count for count in range(2, 100) if interval_ranks(count)[1] >= CONFIDENCE)

@@ -1,34 +1,38 @@
 """How far two runs over the same requests are apart, and how sure that is.
 
 Both runs are cut into slots by the arrival of the requests, so that a slot of one and the same slot of the other hold
-the same requests: what is common to both, heavy slots and light ones, cancels. Slots that follow each other are alike,
-for queues take long to drain; so blocks of slots are drawn, not slots (the circular block bootstrap of Politis and
-Romano, 1992). Where there are several seeds, seeds are drawn first, and blocks within each. Few blocks show too little
-of what could have been, so an interval is widened as Student's distribution is wider than the normal one.
+the same requests: what is common to both, heavy slots and light ones, cancels.
+
+With several seeds the interval is Student's around the mean of the seeds' differences. What lasts for a whole run, such
+as a plan that was adopted early, differs from seed to seed and is seen in nothing else, so slots within a seed add
+nothing to it; two seeds leave it wide because two seeds say little. With one seed it is a jackknife over blocks of
+slots (H. R. Künsch, Annals of Statistics 17, 1989): slots that follow each other are alike, for queues take long to
+drain, so blocks are long and few, and the interval is Student's over so many. Where nothing varies, or there is one
+block, there is no interval: what did not happen in a run cannot be told from it.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri, stdtrit
+from scipy.special import stdtrit
 
 from domain.cluster import Cluster
 from domain.objective import normalised_jain, objective, service_rates
 
 FloatArray = NDArray[np.float64]
 
-RESAMPLES = 2_000
 CONFIDENCE = 0.95
-SEED = 20_260_101
-"""Of the draws, so that the same runs give the same intervals."""
-LEAST_BLOCKS = 5
-"""Blocks that a run is cut into at least, where it has so many slots."""
+LEAST_BLOCKS, MOST_BLOCKS = 5, 10
+"""Blocks that a run is cut into at least, where it has so many slots, and at most: long ones hardly know each other."""
+LIVES = 2
+"""Longest lives of a request that a block should last."""
+VARIES = 1e-9
+"""Spread of a figure, in its own unit, below which it is the rounding of numbers."""
 OBJECTIVE, MEAN, FAIRNESS, SERVED = "J", "mean s", "F_norm", "served"
 """Names of figures; those of LMs are SERVED and the name."""
 
@@ -41,7 +45,7 @@ class Difference:
     base: float | None
     other: float | None
     low: float | None
-    """Of the interval around other - base."""
+    """Of the interval around other - base; None where what was observed gives none."""
     high: float | None
 
     @property
@@ -56,8 +60,9 @@ def figure_names(lms: Sequence[str]) -> list[str]:
 
 
 def block_slots(cluster: Cluster, slots: int) -> int:
-    """Slots in a block: as long as a request may live, but short enough for LEAST_BLOCKS of them."""
-    return max(1, min(math.ceil(cluster.deadline_s / cluster.slot_s), slots // LEAST_BLOCKS))
+    """Slots in a block: some lives of a request, in LEAST_BLOCKS to MOST_BLOCKS of them."""
+    life = math.ceil(cluster.deadline_s / cluster.slot_s)
+    return max(1, min(LIVES * life, slots // LEAST_BLOCKS), slots // MOST_BLOCKS)
 
 
 def sums(
@@ -106,43 +111,38 @@ def differences(base: Sequence[FloatArray], other: Sequence[FloatArray], cluster
         The figures in the mean over the seeds, each with a CONFIDENCE interval around the difference.
     """
     pair = np.stack([np.stack(base), np.stack(other)])  # [2, seeds, slots, columns]
-    points = figures(pair.sum(axis=2), cluster).mean(axis=1)
-    length = block_slots(cluster, pair.shape[2])
-    drawn = _drawn(pair, length, np.random.default_rng(SEED))
-    resampled = figures(drawn, cluster)  # [2, resamples, seeds, figures]
-    tail = 50.0 * (1.0 - CONFIDENCE)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a figure that no draw has a value of: NaN it is
-        apart = np.nanmean(resampled[1] - resampled[0], axis=1)
-        value, ends = points[1] - points[0], np.nanpercentile(apart, [tail, 100.0 - tail], axis=0)
-    low, high = value + _widening(len(base) * round(pair.shape[2] / length)) * (ends - value)
-    names = figure_names([lm.name for lm in cluster.lms])
+    by_seed = figures(pair.sum(axis=2), cluster)
+    points = by_seed.mean(axis=1)
+    apart = by_seed[1] - by_seed[0]
+    half = _half_width(apart if len(base) > 1 else _pseudo_values(pair[:, 0], apart[0], cluster))
+    value, names = points[1] - points[0], figure_names([lm.name for lm in cluster.lms])
+    most = np.array([cluster.deadline_s if name == MEAN else 1.0 for name in names])  # that they can be apart
+    low, high = np.maximum(value - half, -most), np.minimum(value + half, most)
     return [
         Difference(name, _number(points[0, f]), _number(points[1, f]), _number(low[f]), _number(high[f]))
         for f, name in enumerate(names)
     ]
 
 
-def _drawn(pair: FloatArray, length: int, rng: np.random.Generator) -> FloatArray:
-    """Return [2, resamples, seeds, columns]: sums over blocks that were drawn, the same for both runs."""
-    _, seeds, slots, _ = pair.shape
-    around = np.concatenate([pair, pair[:, :, : length - 1]], axis=2) if length > 1 else pair
-    upto = np.cumsum(around, axis=2)
-    before = np.concatenate([np.zeros_like(upto[:, :, :1]), upto], axis=2)
-    blocks = before[:, :, length:] - before[:, :, :-length]  # [2, seeds, slots, columns], by first slot
-    chosen = rng.integers(seeds, size=(RESAMPLES, seeds)) if seeds > 1 else np.zeros((RESAMPLES, 1), dtype=np.int64)
-    total = np.zeros((2, RESAMPLES, seeds, pair.shape[3]))
-    for _ in range(round(slots / length)):
-        total += blocks[:, chosen, rng.integers(slots, size=(RESAMPLES, seeds))]
-    return total
+def _pseudo_values(pair: FloatArray, apart: FloatArray, cluster: Cluster) -> FloatArray:
+    """Return [blocks, F]: what each block adds to the differences [F] of one seed's sums [2, slots, columns]."""
+    slots = pair.shape[1]
+    count = max(1, slots // block_slots(cluster, slots))
+    starts = np.linspace(0, slots, count + 1).round().astype(np.int64)[:-1]
+    without = figures(pair.sum(axis=1, keepdims=True) - np.add.reduceat(pair, starts, axis=1), cluster)
+    pseudo: FloatArray = count * apart - (count - 1) * (without[1] - without[0])
+    return pseudo
 
 
-def _widening(blocks: int) -> float:
-    """Half the width of a t interval of so many blocks over that of the bootstrap, which divides by B, not B - 1."""
-    if blocks < 2:
-        return 1.0
-    level = 0.5 + CONFIDENCE / 2.0
-    return float(stdtrit(blocks - 1, level) / ndtri(level)) * math.sqrt(blocks / (blocks - 1))
+def _half_width(values: FloatArray) -> FloatArray:
+    """Return [F], half of Student's interval around the mean of values [n, F]; NaN where they do not vary."""
+    count = values.shape[0]
+    if count < 2:
+        return np.full(values.shape[1], math.nan)
+    spread = values.std(axis=0, ddof=1)
+    student = float(stdtrit(count - 1, 0.5 + CONFIDENCE / 2.0))
+    half: FloatArray = np.where(spread > VARIES, student / math.sqrt(count) * spread, math.nan)
+    return half
 
 
 def _number(value: float) -> float | None:

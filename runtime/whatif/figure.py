@@ -60,9 +60,9 @@ def _panel(axes: Axes, answer: WhatIf, names: Sequence[str]) -> None:
     for k, (name, offset) in enumerate(zip(names, offsets, strict=True)):
         known = [(row, found) for row, replay in enumerate(answer.replays) if (found := _of(replay.changes, name))]
         at = [row + offset for row, _ in known]
-        values = [change.difference or 0.0 for _, change in known]
-        low, high = ([getattr(change, end) or 0.0 for _, change in known] for end in ("low", "high"))
-        arms = [np.maximum(np.subtract(values, low), 0.0), np.maximum(np.subtract(high, values), 0.0)]
+        values = np.array([change.difference for _, change in known], dtype=float)
+        low, high = (np.array([getattr(change, end) for _, change in known], dtype=float) for end in ("low", "high"))
+        arms = np.maximum([values - low, high - values], 0.0)  # no arms where there is no interval
         axes.errorbar(
             values,
             at,
@@ -83,4 +83,4 @@ def _panel(axes: Axes, answer: WhatIf, names: Sequence[str]) -> None:
 
 def _of(changes: Sequence[Change], name: str) -> Change | None:
     """The change of a figure, where it has a value."""
-    return next((c for c in changes if c.figure == name and c.difference is not None and c.low is not None), None)
+    return next((c for c in changes if c.figure == name and c.difference is not None), None)

@@ -10,10 +10,12 @@ from rich.text import Text
 
 from runtime.report.tables import MOST_LMS, NOTHING
 from runtime.whatif.answer import Change, Replay, WhatIf
-from runtime.whatif.difference import FAIRNESS, LEAST_BLOCKS, MEAN, OBJECTIVE, SERVED
+from runtime.whatif.difference import FAIRNESS, MEAN, OBJECTIVE, SERVED
 
 DECIMALS = {MEAN: 1, OBJECTIVE: 4, FAIRNESS: 4}
 LESS_IS_BETTER = (OBJECTIVE, MEAN)
+FEW_SEEDS = 5
+"""Below, Student's factor is more than half as large again as with many."""
 
 
 def report(answer: WhatIf) -> Iterator[Table | Text]:
@@ -110,10 +112,10 @@ def _shown(answer: WhatIf, replay: Replay) -> list[Change]:
 
 def verdict(change: Change, error: float) -> str:
     """Say in a word what a difference is worth, given how far the twin is off in this figure."""
-    if change.difference is None or change.low is None or change.high is None:
+    if change.difference is None:
         return ""
-    if change.low == change.high == 0.0:
-        return "same"
+    if change.low is None or change.high is None:
+        return "unsure" if change.difference else "same"
     if change.low <= 0.0 <= change.high or abs(change.difference) <= abs(error):
         return "unsure"
     return "better" if (change.difference < 0.0) == (change.figure in LESS_IS_BETTER) else "worse"
@@ -130,19 +132,32 @@ def _signed(value: float | None, name: str) -> str:
     return text if float(text) else text[1:]  # no sign before zero
 
 
+def _of_the_interval(answer: WhatIf) -> str:
+    if any(change.difference is not None and change.low is None for change in answer.replays[0].changes):
+        nothing = f" {NOTHING}: nothing varied, or there is too little to tell."
+    else:
+        nothing = ""
+    if len(answer.seeds) > 1:
+        few = " So few seeds leave it wide; more of them would narrow it." if len(answer.seeds) < FEW_SEEDS else ""
+        return (
+            f"Figures are means over {len(answer.seeds)} seeds, and the interval is Student's over them.{few}{nothing}"
+        )
+    blocks = max(1, answer.slots // answer.block_slots)
+    return (
+        f"The interval is a jackknife's over {blocks} blocks of {answer.block_slots} slots of one seed: what differs "
+        f"from seed to seed is not in it, and takes a run of several.{nothing}"
+    )
+
+
 def _note(answer: WhatIf) -> str:
     what = "the twin's replay of what was decided" if answer.check is not None else "what was recorded"
-    mean = "" if len(answer.seeds) == 1 else f"Figures are means over {len(answer.seeds)} seeds. "
     lines = [
         "mean s: end-to-end latency of served requests. served: share of requests served within "
         f"{answer.deadline_s:g} s.",
         f"J: {answer.latency_weight:g} latency + {1 - answer.latency_weight:g} unfairness (P1, eq. 10), 0 is best.",
-        f"differs: what if minus {what}. {mean}The interval is of a bootstrap over blocks of {answer.block_slots} "
-        "slots; unsure: it holds 0, or the twin's error is larger.",
+        f"differs: what if minus {what}. unsure: the interval holds 0, or the twin's error is larger.",
+        _of_the_interval(answer),
     ]
-    blocks = len(answer.seeds) * round(answer.slots / answer.block_slots)
-    if blocks <= LEAST_BLOCKS:
-        lines.append(f"There are {blocks} blocks only: a longer run, or more seeds, would narrow the intervals.")
     if len(answer.lms) > MOST_LMS:
         lines.append(f"Of {len(answer.lms)} LMs the {MOST_LMS} that change most are shown.")
     return "\n".join(lines)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from domain.cluster import Cluster
 from domain.telemetry import Records
+from memory.copying import copy_store
 from policies.families import Recipe
 from runtime.agents.families import has_agents
 from runtime.results.columns import RECORDS, SLOTS, merge
@@ -165,7 +165,8 @@ class Study:
             memory = self._ledger
             assert memory is not None
             if isinstance(memory, Path):  # opening a memory may write beside it; a run folder stays as it is
-                memory = Path(shutil.copy(memory, draft / MEMORY))
+                copy_store(memory, draft / MEMORY)
+                memory = draft / MEMORY
             play_decisions(
                 draft,
                 recording.cluster,

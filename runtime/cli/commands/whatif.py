@@ -99,6 +99,8 @@ def prepare(question: Question) -> Study:
             "What if what? Name other rules with --family, or another testbed with --testbed, --add-node, "
             "--remove-node or --split."
         )
+    if question.memory is not None and "://" not in question.memory and not Path(question.memory).is_file():
+        raise InputError(f"--memory: there is no file {question.memory}.")
     by_rules = decided_by_rules(recording, recorded)
     own = rules_of(recorded, stood_in=True) if by_rules else None
     families = dict[str, Recipe]()
