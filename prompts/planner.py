@@ -91,7 +91,7 @@ def planner_messages(
     }
     ranked = _ranked(recalled, last)
     for most in range(len(ranked), -1, -1):
-        messages = [system, _TEMPLATE.fill_user(**fields, cases=_cases(ranked, most))]
+        messages = [system, _TEMPLATE.fill_user(**fields, cases=_cases(ranked, most, last))]
         if count(messages) <= token_budget:
             break
     return messages
@@ -240,12 +240,14 @@ def _ranked(recalled: Recalled | None, last: Case | None) -> list[tuple[str, Cas
     return ranked
 
 
-def _cases(ranked: Sequence[tuple[str, Case]], most: int) -> str:
-    """Tell the first of the cases in rank, kind by kind."""
+def _cases(ranked: Sequence[tuple[str, Case]], most: int, last: Case | None) -> str:
+    """Tell the first of the cases in rank, kind by kind. Names of runs say nothing, and change from run to run."""
+    own = None if last is None else last.run
     if not ranked:
         return "None yet."
     lines = [
-        f"- {kind}: epoch {case.epoch} of {quoted(case.run)}, decided by {quoted(case.decided_by)}. "
+        f"- {kind}: epoch {case.epoch} of {'this' if case.run == own else 'another'} run, "
+        f"decided by {quoted(case.decided_by)}. "
         f"{sentences.outcome(case)} Prompts per slot: {sentences.totals(case.traffic)}. "
         f"{sentences.policy(case.macro_policy)}"
         for told in _KINDS

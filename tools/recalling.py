@@ -44,8 +44,15 @@ class RecallArguments(BaseModel):
     nearest: Annotated[int, Field(ge=0, le=MOST, description="Cases whose traffic was most like the present.")] = 2
 
 
-def recall_cases(recall: Callable[[int, int, int], Awaitable[Recalled]]) -> BaseTool:
-    """Make the tool; `recall` takes the numbers of best, worst and nearest cases."""
+def recall_cases(
+    recall: Callable[[int, int, int], Awaitable[Recalled]], own: Callable[[], str | None] = lambda: None
+) -> BaseTool:
+    """Make the tool.
+
+    Args:
+        recall: takes the numbers of best, worst and nearest cases.
+        own: says the name of the run in memory; other names are not told, for they change from run to run.
+    """
 
     async def answer(best: int, worst: int, nearest: int) -> dict[str, Any]:
         found = await recall(best, worst, nearest)
@@ -56,7 +63,7 @@ def recall_cases(recall: Callable[[int, int, int], Awaitable[Recalled]]) -> Base
             for sort, cases in sorts:
                 if place >= len(cases):
                     continue
-                case = _told(cases[place])
+                case = _told(cases[place], own())
                 size = len(to_text(case)) + 1
                 if size > left:
                     left_out += 1
@@ -75,9 +82,9 @@ def recall_cases(recall: Callable[[int, int, int], Awaitable[Recalled]]) -> Base
     )
 
 
-def _told(case: Case) -> dict[str, Any]:
+def _told(case: Case, own: str | None) -> dict[str, Any]:
     return {
-        "epoch": f"{case.epoch} of {case.run}",
+        "epoch": f"{case.epoch} of {'this' if case.run == own else 'another'} run",
         "decided_by": case.decided_by,
         "J": case.objective,
         "latency_norm": case.latency_norm,

@@ -5,11 +5,17 @@ slot, number of the attempt, model, parameters, messages and schema. A run from 
 and tokens from the tape as well, and is bit-identical to the run that was recorded. A question that is not on the
 tape is an error there, never a call.
 
-Lines are written whole and at once; of a run that was killed only the last line can be torn, and it is left out.
+What a planner was told of past epochs comes out of a memory that other runs share and that grows. So that stands on the
+tape too, a line for each slot in which something was recalled.
+
+Lines are written whole or not at all: what a full disk has torn is taken back. Of a run that was killed only the last
+line can be torn, and it is left out.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -22,7 +28,7 @@ from typing import Any, Self
 from domain.errors import InputError
 from domain.ledger import Attempt, Role
 
-VERSION = 1
+VERSION = 2
 """Of the form of a line."""
 
 
@@ -72,8 +78,9 @@ class Tape:
 
     def __init__(self, path: Path, file: int, *, recording: bool) -> None:
         self.path = path
-        self._file, self._recording = file, recording
+        self._file, self._recording, self._end = file, recording, 0
         self._spans: dict[str, tuple[int, int]] = {}
+        self._recalled: dict[int, tuple[int, int]] = {}
         self._models: dict[tuple[int, str, str | None, int], str] = {}
 
     @classmethod
@@ -95,8 +102,8 @@ class Tape:
             raise TapeError(f"{path} exists: choose another name for the tape, or play it with replay") from None
         except OSError as error:
             raise TapeError(f"{path}: the tape cannot be written: {error.strerror}") from None
-        end = tape._read_index()
-        os.ftruncate(tape._file, end)
+        tape._read_index()
+        os.ftruncate(tape._file, tape._end)
         return tape
 
     @classmethod
@@ -125,14 +132,7 @@ class Tape:
             if self._recording:
                 return None
             raise TapeError(f"{self.path}: {self._why_missing(question)}")
-        entry = json.loads(os.pread(self._file, span[1], span[0]))
-        attempt = Attempt(
-            **{
-                **entry["attempt"],
-                "messages": tuple(entry["attempt"]["messages"]),
-                "violations": tuple(entry["attempt"]["violations"]),
-            }
-        )
+        attempt = Attempt.from_json(json.loads(os.pread(self._file, span[1], span[0]))["attempt"])
         return None if self._recording and attempt.answer is None else attempt
 
     def add(self, question: Question, attempt: Attempt) -> None:
@@ -141,13 +141,45 @@ class Tape:
         Raises:
             TapeError: where it cannot be written; a tape with holes would be worthless.
         """
-        line = _line(question, attempt)
+        self._write(_line(question, attempt))
+
+    def recalled(self, slot: int) -> Any:
+        """What was recalled for the planner of a slot, as it was kept. While recording: None where nothing was yet.
+
+        Raises:
+            TapeError: while playing, where the tape does not hold it.
+        """
+        span = self._recalled.get(slot)
+        if span is not None:
+            return json.loads(os.pread(self._file, span[1], span[0]))["recalled"]
+        if self._recording:
+            return None
+        raise TapeError(f"{self.path}: the tape does not hold what the planner was told of past epochs in slot {slot}")
+
+    def keep_recalled(self, slot: int, cases: Any) -> None:
+        """Write down what was recalled for the planner of a slot: plain data.
+
+        Raises:
+            TapeError: as `add`.
+        """
+        line = json.dumps({"tape": VERSION, "slot": slot, "recalled": cases}, separators=(",", ":")).encode() + b"\n"
+        self._write(line)
+        self._recalled[slot] = self._end - len(line), len(line)
+
+    def _write(self, line: bytes) -> None:
+        """Write a line whole, or leave the file as it was."""
+        left = memoryview(line)
         try:
-            written = os.write(self._file, line)
+            while left:
+                written = os.write(self._file, left)
+                if not written:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                left = left[written:]
         except OSError as error:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, self._end)
             raise TapeError(f"{self.path}: the tape cannot be written: {error.strerror}") from None
-        if written != len(line):
-            raise TapeError(f"{self.path}: the tape cannot be written: the disk is full")
+        self._end += len(line)
 
     def close(self) -> None:
         """Close the file; closing twice is no harm."""
@@ -161,23 +193,27 @@ class Tape:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _read_index(self) -> int:
-        """Learn where each entry lies; return where the last whole line ends."""
-        end = 0
+    def _read_index(self) -> None:
+        """Learn where each entry lies, and where the last whole line ends."""
         with open(self._file, "rb", closefd=False) as file:
             for number, line in enumerate(file, start=1):
                 if not line.endswith(b"\n"):
                     break
                 try:
-                    entry = json.loads(line)
-                    key, place, model = entry["key"], _place(entry), entry["model"]
-                    if entry["tape"] != VERSION or "answer" not in entry["attempt"]:
-                        raise ValueError
-                except (KeyError, TypeError, ValueError):
+                    self._index(json.loads(line), (self._end, len(line)))
+                except (KeyError, TypeError, ValueError, RecursionError):
                     raise TapeError(f"{self.path}, line {number}: no entry of a tape of version {VERSION}") from None
-                self._spans[key], self._models[place] = (end, len(line)), model
-                end += len(line)
-        return end
+                self._end += len(line)
+
+    def _index(self, entry: Any, span: tuple[int, int]) -> None:
+        if entry["tape"] != VERSION:
+            raise ValueError
+        if "recalled" in entry:
+            self._recalled[entry["slot"]] = span
+        elif "answer" in entry["attempt"]:
+            self._spans[entry["key"]], self._models[_place(entry)] = span, entry["model"]
+        else:
+            raise ValueError
 
     def _why_missing(self, question: Question) -> str:
         model = self._models.get(question.place)

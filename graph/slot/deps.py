@@ -18,6 +18,7 @@ from graph.gate.passage import PREVIOUS
 from graph.gate.quick_reading import DeploymentReader
 from graph.gate.schemas import schema_for_deployment, schema_for_routing
 from graph.models.asking import Asker
+from graph.models.tape import Tape
 from graph.rehearsal.plans import Rehearser
 from graph.rehearsal.slots import SlotRehearser
 from graph.slot.reuse import Reuse
@@ -132,6 +133,8 @@ class Deps:
     """Rehearses the answers of a planner that is an agent; None: they are adopted as they are."""
     slot_rehearsal: SlotRehearser | None = None
     """The same for routes and deployments of agents."""
+    tape: Tape | None = None
+    """Keeps what the planner is told of past epochs beside the questions, or says it again."""
     baseline: dict[str, float] | None = None
     """Figures of the random policy (P1 section IV-A): mean latency in seconds, F_norm, J."""
     decided: dict[tuple[int, Role, str | None], Decision] = field(default_factory=dict)

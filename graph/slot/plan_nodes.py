@@ -16,6 +16,7 @@ from graph.rehearsal.plans import Prepared, by_rule, expect
 from graph.slot.deps import Deps
 from graph.slot.kinds import MacroPolicyKind, traffic_by_name
 from graph.slot.ledger import Ledger, draft_of
+from graph.slot.recalling import recall
 from graph.slot.reuse import reused
 from graph.slot.state import SlotState, SlotUpdate
 from memory.engine import MemoryAway
@@ -39,12 +40,7 @@ class PlanNodes:
         last, recalled, candidates = None, None, None
         traffic = traffic_by_name(cluster, state.get("last_traffic", []), cluster.epoch_slots)
         if deps.planner is not None and deps.planner.asker is not None:
-            gate = deps.gate
-            with contextlib.suppress(MemoryAway):  # then the planner goes without cases
-                recalled = await deps.memory.recall(
-                    cluster.name, traffic or None, gate.recall_best, gate.recall_worst, gate.recall_nearest
-                )
-            last = deps.last_case
+            recalled, last = await recall(deps, state["slot"], traffic), deps.last_case
             if deps.rehearsal is not None:
                 candidates = deps.rehearsal.told(await self._prepared(state), deps.foresight.totals.factor)
         return MacroPolicyKind(deps, snapshot, traffic, last, recalled, candidates)

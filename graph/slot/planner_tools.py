@@ -54,7 +54,7 @@ def planner_tools(deps: Deps) -> list[BaseTool]:
             raise ToolException(str(error)) from error
 
     return [
-        recall_cases(recall),
+        recall_cases(recall, lambda: deps.last_case.run if deps.last_case else None),
         read_snapshot(cluster, testbed.observe),
         scrape_node(testbed.inner),
         rehearse_tool(cluster, testbed.observe, recent, parse, functools.cache(lambda: rehearsal_rules(deps))),

@@ -158,6 +158,7 @@ def make_deps(
         deployer=filled.deployer,
         fallbacks=settings.fallbacks(cluster, rehearsed),
         local=filled.scheduler.name == "local",
+        tape=tape,
         baseline=baseline,
         reuse=Reuse() if settings.reuse_plan else None,
     )

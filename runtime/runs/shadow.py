@@ -9,7 +9,6 @@ request has ended. A prediction says what the decisions are worth by themselves;
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 from collections import deque
 from collections.abc import Sequence
@@ -30,6 +29,7 @@ from graph.rehearsal.drafts import rehearse_deployments, rehearse_routing
 from graph.slot.deps import Deps
 from graph.slot.kinds import DeploymentKind, MacroPolicyKind, RoutingKind, deployment_of, keep
 from graph.slot.ledger import draft_of
+from graph.slot.recalling import recall
 from memory.engine import MemoryAway
 from policies.roles import DEPLOYER, PLANNER, SCHEDULER, generator
 from runtime.results.lines import Write
@@ -136,8 +136,7 @@ class Shadow:
         last = deps.last_case
         traffic = last.traffic if last is not None else {}
         if filling.asker is not None:
-            with contextlib.suppress(MemoryAway):
-                recalled = await deps.memory.recall(deps.testbed.cluster.name, traffic or None)
+            recalled = await recall(deps, snapshot.slot, traffic)
             if deps.rehearsal is not None:
                 in_force = self._policy if self._by.startswith("agent:") else None
                 prepared = await deps.rehearsal.prepare(snapshot, in_force)

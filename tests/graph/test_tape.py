@@ -1,6 +1,8 @@
 """The tape: what was recorded comes back to the bit, nothing else does, and nobody is called."""
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +102,7 @@ async def test_a_resumed_tape_asks_only_what_it_has_no_answer_to(tmp_path: Path)
     path = tmp_path / "run.tape"
     first = await recorded(path)
     with path.open("ab") as file:
-        file.write(b'{"tape": 1, "key": "torn')
+        file.write(b'{"tape": 2, "key": "torn')
     model = ScriptedChatModel(reply=answers('{"a": 3}'))
     with Tape.record(path, resume=True) as tape:
         assert await asker(tape, model)(MESSAGES, SCHEMA, 0) == first[0]
@@ -133,10 +135,11 @@ async def test_a_file_that_is_no_tape_is_refused_with_its_line(tmp_path: Path) -
     path = tmp_path / "run.tape"
     await recorded(path)
     lines = path.read_bytes().splitlines(keepends=True)
-    newer = json.dumps({**json.loads(lines[1]), "tape": 2}).encode() + b"\n"
-    for damaged in (b"{]\n", b"[]\n", b'{"tape": 1}\n', lines[1][:50] + b"\n", newer):
+    newer = json.dumps({**json.loads(lines[1]), "tape": 3}).encode() + b"\n"
+    deep, bare = b"[" * 100_000 + b"\n", b'{"tape": 2}\n'
+    for damaged in (b"{]\n", b"[]\n", bare, deep, lines[1][:50] + b"\n", newer):
         path.write_bytes(b"".join([lines[0], damaged, lines[2]]))
-        with pytest.raises(TapeError, match=r"run\.tape, line 2: no entry of a tape of version 1"):
+        with pytest.raises(TapeError, match=r"run\.tape, line 2: no entry of a tape of version 2"):
             Tape.replay(path)
 
 
@@ -152,3 +155,55 @@ async def test_a_tape_that_cannot_be_written_stops_the_run(tmp_path: Path) -> No
     tape.close()
     with pytest.raises(TapeError, match="cannot be written"):
         await asker(tape, ScriptedChatModel(reply=answers("{}")))(MESSAGES, SCHEMA, 0)
+
+
+async def test_a_line_is_written_whole_however_little_the_disk_takes_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = os.write
+    monkeypatch.setattr(os, "write", lambda file, data: whole(file, data[:7]))
+    first = await recorded(tmp_path / "run.tape")
+    with Tape.replay(tmp_path / "run.tape") as tape:
+        assert await asker(tape, ScriptedChatModel(reply=is_dead()))(MESSAGES, SCHEMA, 0) == first[0]
+
+
+async def test_what_a_full_disk_has_torn_is_taken_back_and_the_tape_goes_on_when_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, full = os.write, [False]
+
+    def write(file: int, data: bytes) -> int:
+        if full[0] and len(data) < 60:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return whole(file, data[:50] if full[0] else data)
+
+    monkeypatch.setattr(os, "write", write)
+    path, model = tmp_path / "run.tape", ScriptedChatModel(reply=answers('{"a": 1}'))
+    with Tape.record(path) as tape:
+        await asker(tape, model, slot=1)(MESSAGES, SCHEMA, 0)
+        before, full[0] = path.read_bytes(), True
+        for _ in range(2):
+            with pytest.raises(TapeError, match="cannot be written: No space left on device"):
+                await asker(tape, model, slot=2)(MESSAGES, SCHEMA, 0)
+            assert path.read_bytes() == before, "no half of a line"
+        full[0] = False
+        await asker(tape, model, slot=3)(MESSAGES, SCHEMA, 0)
+    with Tape.replay(path) as tape:
+        for slot in (1, 3):
+            assert (await asker(tape, model, slot=slot)(MESSAGES, SCHEMA, 0)).answer == '{"a": 1}'
+        with pytest.raises(TapeError, match="in slot 2"):
+            await asker(tape, model, slot=2)(MESSAGES, SCHEMA, 0)
+
+
+def test_what_was_recalled_comes_back_and_is_missed_where_it_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "run.tape"
+    with Tape.record(path) as tape:
+        assert tape.recalled(0) is None
+        tape.keep_recalled(0, {"best": [1]})
+        assert tape.recalled(0) == {"best": [1]}
+    with Tape.record(path, resume=True) as tape:
+        assert tape.recalled(0) == {"best": [1]}
+    with Tape.replay(path) as tape:
+        assert tape.recalled(0) == {"best": [1]}
+        with pytest.raises(TapeError, match="does not hold what the planner was told of past epochs in slot 4"):
+            tape.recalled(4)

@@ -157,13 +157,22 @@ def test_a_baseline_may_lack_figures_or_be_missing() -> None:
 
 def test_a_case_is_told_once_and_the_last_epoch_in_its_own_place() -> None:
     text = user(later_epoch())
-    assert text.count('epoch 3 of "monday"') == 1
-    assert 'epoch 7 of "monday"' not in text
+    assert text.count("epoch 3 of this run") == 1
+    assert "epoch 7 of" not in text
     assert "It is among the best that memory holds." in text
     order = [
         text.index(label) for label in ("- Best: epoch 3", "- Worst, to be avoided: epoch 1", "- Like the present")
     ]
     assert order == sorted(order)
+
+
+def test_runs_are_not_named_for_their_names_change_and_say_nothing() -> None:
+    others = Recalled(best=(case(3),), worst=(case(4, run="tuesday-8a1f"),))
+    text = user(later_epoch(recalled=others))
+    assert "- Best: epoch 3 of this run, decided by" in text
+    assert "- Worst, to be avoided: epoch 4 of another run, decided by" in text
+    assert "monday" not in text
+    assert "tuesday" not in text
 
 
 def test_what_a_rehearsal_expected_stands_beside_what_came() -> None:
@@ -177,12 +186,13 @@ def test_cases_are_left_out_from_the_end_of_the_stated_order() -> None:
         tuple(case(k, run="worst") for k in range(3)),
         tuple(case(k, run="near") for k in range(3)),
     )
-    ranks = [(k, run) for k in range(3) for run in ("best", "worst", "near")]
+    kinds = {"Best": "best", "Worst, to be avoided": "worst", "Like the present": "near"}
+    ranks = [(k, run) for k in range(3) for run in kinds.values()]
     told = []
     for budget in range(0, 6000, 60):
         messages = later_epoch(recalled=recalled, token_budget=budget)
-        found = re.findall(r'epoch (\d) of "(\w+)"', user(messages))
-        assert {(int(k), run) for k, run in found} == set(ranks[: len(found)])
+        found = re.findall(r"- ([\w, ]+): epoch (\d) of another run", user(messages))
+        assert {(int(k), kinds[kind]) for kind, k in found} == set(ranks[: len(found)])
         assert not found or count(messages) <= budget
         left_out = f"({9 - len(found)} more left out for their length)"
         assert (left_out in user(messages)) == (len(found) < 9)

@@ -117,12 +117,36 @@ def test_a_tape_plays_the_run_again_bit_by_bit_and_calls_nobody(tmp_path: Path) 
         asked = len(server.requests)
     again = run_family(tmp_path / "again", "MA", model="m", replay_tape=tape)
     assert counted(first, Role.PLANNER) == {Outcome.REPAIRED: 2}
-    assert asked == len(tape.read_text().splitlines())
+    assert asked == sum("attempt" in json.loads(line) for line in tape.read_text().splitlines())
     assert again.records == first.records
     assert again.decisions == first.decisions
     assert again.result == first.result
     with pytest.raises(InputError, match="tape holds the answer of m for"):
         run_family(tmp_path / "other", "MA", model="other", replay_tape=tape)
+
+
+def test_a_tape_of_a_run_with_a_shared_memory_is_played_whatever_the_memory_holds_by_then(tmp_path: Path) -> None:
+    shared, tape = str(tmp_path / "all.sqlite"), tmp_path / "run.tape"
+    with serving(decides(ANSWERS)) as server:
+        given: dict[str, Any] = {"cluster": LONGER, "base_url": server.base_url, "model": "m", "memory": shared}
+        run_family(tmp_path / "before", "MA", 12, **given)
+        known = len(server.requests)
+        first = run_family(tmp_path / "first", "MA", 36, tape=tape, shadow=("agent+agent+random",), **given)
+        prompts = "\n".join(text for body in server.requests[known:] for text in contents(body))
+        assert "of another run, decided by" in prompts
+        assert "of this run, decided by" in prompts
+        run_family(tmp_path / "after", "MA", 24, **given)
+    run = next(decision.run for decision in first.decisions if decision.run.endswith(_token(first)))
+    assert run not in prompts
+    for name, memory in (("grown", shared), ("fresh", None), ("other", str(tmp_path / "other.sqlite"))):
+        given = {"cluster": LONGER, "model": "m", "memory": memory, "replay_tape": tape}
+        again = run_family(tmp_path / name, "MA", 36, shadow=("agent+agent+random",), **given)
+        assert again.records == first.records
+        assert again.result == first.result
+
+
+def _token(done: Done) -> str:
+    return (done.home / "run-id").read_text(encoding="utf-8")
 
 
 def test_a_dry_run_decides_and_leaves_the_world_alone(tmp_path: Path) -> None:

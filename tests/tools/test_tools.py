@@ -63,10 +63,11 @@ async def test_recalled_cases_come_with_what_they_teach_and_rounded() -> None:
         asked.append((best, worst, nearest))
         return Recalled(best=(case(3, 0.01234567),), worst=(case(1, 0.9),))
 
-    told = await ask(recall_cases(recall), best=1, nearest=0)
-    assert asked == [(1, 1, 0)]
+    told = await ask(recall_cases(recall, lambda: "r"), best=1, nearest=0)
+    assert asked == [(1, 1, 0)], "what is not said is as the tool's schema has it"
     assert told["best"][0]["J"] == 0.0123
-    assert told["best"][0]["epoch"] == "3 of r"
+    assert told["best"][0]["epoch"] == "3 of this run"
+    assert (await ask(recall_cases(recall), best=1, nearest=0))["best"][0]["epoch"] == "3 of another run"
     assert told["best"][0]["prompts_per_slot"] == {"chat": 4.5}
     assert told["worst"][0]["macro_policy"]["routing"] == {"chat": {"north": 1.0}}
     assert told["nearest"] == []
