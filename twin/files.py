@@ -12,21 +12,34 @@ import os
 import re
 import secrets
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from domain.errors import InputError
 from twin.sentences import FieldPath, did_you_mean, field_name, known_fields, one_of, what_is_right
-from twin.yaml_text import MOST_LEVELS, TAG, compose, dump_yaml, line_of, scalar
+from twin.yaml_text import MOST_LEVELS, TAG, compose, dump_yaml, is_merge, line_of, place_of, scalar
 
-__all__ = ["Document", "FieldPath", "FileModel", "dump_yaml", "load_yaml", "read_document", "write_text"]
+__all__ = ["Document", "FieldPath", "FileModel", "WholeKey", "dump_yaml", "load_yaml", "read_document", "write_text"]
 
 M = TypeVar("M", bound=BaseModel)
 MOST_VALUES = 1_000_000
 """Values in one file, aliases written out; a few nested aliases could otherwise stand for billions."""
+
+
+def _plain_number(key: Any) -> Any:
+    """Let `4` pass and nothing that is another text for it, so that no two keys of a file are one key of the model."""
+    if isinstance(key, str):
+        if not re.fullmatch(r"0|-?[1-9][0-9]{0,17}", key):
+            raise ValueError(f"must be a whole number, not {key!r}")
+        return int(key)
+    return key
+
+
+WholeKey = Annotated[int, BeforeValidator(_plain_number)]
+"""A key that is a whole number, such as a number of cores, written as such: no `4.0`, `1_0` or `04`."""
 
 
 class FileModel(BaseModel):
@@ -41,7 +54,7 @@ class Document:
     def __init__(self, path: Path, text: str) -> None:
         """Read `text` as the content of the file `path`, whose name appears in errors; raises InputError."""
         self.path = path
-        self._root = compose(path, text)
+        self._root, self._tags = compose(path, text)
         self._count = 0
         self.data: Any = self._value(self._root, ())
         """The content: dict (keys are text), list, str, int, float, bool, None."""
@@ -96,8 +109,9 @@ class Document:
         if self._count > MOST_VALUES or len(field) > MOST_LEVELS:
             limit = f"{MOST_LEVELS} levels deep" if len(field) > MOST_LEVELS else f"{MOST_VALUES} values long"
             raise self._error(line_of(node), field[:3], f"must be at most {limit}, with its aliases written out")
-        if not isinstance(node, yaml.ScalarNode) and node.tag not in (f"{TAG}map", f"{TAG}seq"):
-            raise self._error(line_of(node), field, f"must be a plain mapping or list, not the tag {node.tag!r}")
+        if (tag := self._tags.get(place_of(node))) is not None:
+            plain = "plain text or a number" if isinstance(node, yaml.ScalarNode) else "a plain mapping or list"
+            raise self._error(line_of(node), field, f"must be {plain} without a tag, not {tag.replace(TAG, '!!')!r}")
         if isinstance(node, yaml.SequenceNode):
             return [self._value(item, (*field, i)) for i, item in enumerate(node.value)]
         if isinstance(node, yaml.ScalarNode):
@@ -107,8 +121,10 @@ class Document:
                 raise self._error(line_of(node), field, str(error)) from None
         content: dict[str, Any] = {}
         for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise self._error(line_of(key), field, "must have plain names as keys, not lists or mappings")
+            if not isinstance(key, yaml.ScalarNode) or place_of(key) in self._tags:
+                raise self._error(line_of(key), field, "must have plain names as keys, not lists, mappings or tags")
+            if is_merge(key):
+                raise self._error(line_of(key), field, "must not merge another mapping with '<<'; write its fields out")
             if key.value in content:
                 first = self._find((*field, key.value))[1]
                 raise self._error(line_of(key), (*field, key.value), f"is given twice, first on line {first}; keep one")

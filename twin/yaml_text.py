@@ -1,7 +1,8 @@
 """YAML text to nodes and values, by the core schema of YAML 1.2, and back.
 
-Only `true` and `false` are booleans, `1e-3` is a number, `12:30` and `2026-01-01` are text. Merge keys, tags and
-numbers that are not finite are refused. Nodes keep their line, so that a mistake can be shown where it stands.
+Only `true` and `false` are booleans, `1e-3` is a number, `12:30` and `2026-01-01` are text. Merge keys, tags (those of
+YAML itself too) and numbers that are not finite are refused. Nodes keep their line, so that a mistake can be shown
+where it stands.
 """
 
 from __future__ import annotations
@@ -39,11 +40,19 @@ for _name, _pattern in _SCALARS.items():
     _Loader.add_implicit_resolver(f"{TAG}{_name}", _pattern, None)
 
 
-def compose(path: Path, text: str) -> yaml.Node:
-    """Return the root node of `text`, the content of the file `path`; raises InputError where it is not YAML."""
+Place = tuple[int, int, bool]
+"""Line and column, both from 0, and whether a scalar begins there: a mapping begins where its first key does."""
+
+
+def compose(path: Path, text: str) -> tuple[yaml.Node, dict[Place, str]]:
+    """Return the root node of `text`, the content of the file `path`, and the tags in it by the place of their node.
+
+    Raises InputError where it is not YAML.
+    """
     if odd := yaml.reader.Reader.NON_PRINTABLE.search(text):
         line = text.count("\n", 0, odd.start()) + 1
         raise InputError(f"{path}:{line}: the file must be text without the control character {odd.group()!r}.")
+    tags: dict[Place, str] = {}
     try:
         levels = 0
         for event in yaml.parse(text, Loader=_Loader):  # libyaml's compose overruns the stack on deep files
@@ -51,6 +60,8 @@ def compose(path: Path, text: str) -> yaml.Node:
             if levels > MOST_LEVELS:
                 line = line_of(event)
                 raise InputError(f"{path}:{line}: the file must be at most {MOST_LEVELS} levels deep.")
+            if getattr(event, "tag", None) is not None:
+                tags[place_of(event)] = event.tag
         root = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -59,7 +70,7 @@ def compose(path: Path, text: str) -> yaml.Node:
         raise InputError(f"{path}{where}: this is not valid YAML: {problem}.") from None
     if root is None:
         raise InputError(f"{path} is empty; it must hold fields, such as 'name: …'.")
-    return root
+    return root, tags
 
 
 def scalar(node: yaml.ScalarNode) -> str | int | float | bool | None:
@@ -78,11 +89,19 @@ def scalar(node: yaml.ScalarNode) -> str | int | float | bool | None:
         if not finite:
             raise ValueError(f"must be a finite number, not {text[:60]}")
         return number
-    if kind != "str":
-        raise ValueError(f"must be plain text or a number, not the tag {node.tag!r}")
     if any("\ud800" <= character <= "\udfff" for character in text):
         raise ValueError("must be text that Unicode can write")
     return str(text)
+
+
+def is_merge(key: yaml.ScalarNode) -> bool:
+    """True for the merge key of YAML 1.1, which is no key of 1.2; between quotes it is text."""
+    return bool(key.value == "<<" and not key.style)
+
+
+def place_of(at: Any) -> Place:
+    """Return where a node or an event begins."""
+    return int(at.start_mark.line), int(at.start_mark.column), isinstance(at, yaml.ScalarNode | yaml.ScalarEvent)
 
 
 def line_of(at: Any) -> int:
@@ -107,7 +126,7 @@ class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[mi
         return node
 
 
-for _name, _pattern in _SCALARS.items():
+for _name, _pattern in {**_SCALARS, "merge": re.compile(r"^<<$")}.items():
     _Dumper.add_implicit_resolver(f"{TAG}{_name}", _pattern, None)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import Field, field_validator
 
 from domain.errors import InputError
-from twin.files import Document, FileModel, dump_yaml, load_yaml, read_document, write_text
+from twin.files import Document, FileModel, WholeKey, dump_yaml, load_yaml, read_document, write_text
 
 
 class Wheel(FileModel):
@@ -41,7 +41,7 @@ class Cycle(FileModel):
     name: str
     wheels: Annotated[tuple[Wheel, ...], Field(min_length=1, max_length=3)]
     spare: dict[str, Wheel] = {}
-    gears: dict[int, float] = {}
+    gears: dict[WholeKey, float] = {}
     drive: Annotated[Pedal | Motor, Field(discriminator="drive")] | None = None
     bell: bool = False
     colour: Literal["red", "green"] = "red"
@@ -142,19 +142,43 @@ def test_a_sound_file_becomes_its_model(tmp_path: Path) -> None:
         ("name: *b\n", "c.yaml:1: this is not valid YAML: found undefined alias."),
         (b"name: a\nwheels: \xff\n", "c.yaml:2: the file must be UTF-8 text, and byte 16 is not."),
         ("name: a\nwheels: \x07\n", "c.yaml:2: the file must be text without the control character '\\x07'."),
-        ("? [1]\n: 2\n", "c.yaml:1: the file must have plain names as keys, not lists or mappings."),
-        ("name: !secret x\n", "c.yaml:1: name must be plain text or a number, not the tag '!secret'."),
+        ("? [1]\n: 2\n", "c.yaml:1: the file must have plain names as keys, not lists, mappings or tags."),
+        ("!!str name: a\n", "c.yaml:1: the file must have plain names as keys, not lists, mappings or tags."),
+        ("name: !secret x\n", "c.yaml:1: name must be plain text or a number without a tag, not '!secret'."),
+        ("name: !!str 5\n", "c.yaml:1: name must be plain text or a number without a tag, not '!!str'."),
+        ("name: ! 5\n", "c.yaml:1: name must be plain text or a number without a tag, not '!'."),
+        (
+            "name: a\nwheels: [{spokes: !!int '3'}]\n",
+            "c.yaml:2: wheels[0].spokes must be plain text or a number without a tag, not '!!int'.",
+        ),
+        (GOOD + "spare: !!map {}\n", "c.yaml:4: spare must be a plain mapping or list without a tag, not '!!map'."),
         (
             "name: !!python/object/apply:os.getcwd []\n",
-            "c.yaml:1: name must be a plain mapping or list, "
-            "not the tag 'tag:yaml.org,2002:python/object/apply:os.getcwd'.",
+            "c.yaml:1: name must be a plain mapping or list without a tag, not '!!python/object/apply:os.getcwd'.",
         ),
+        (
+            GOOD + "spare:\n  f: &f {spokes: 3}\n  g: {<<: *f}\n",
+            "c.yaml:6: spare.g must not merge another mapping with '<<'; write its fields out.",
+        ),
+        (
+            GOOD + "spare:\n  <<: {f: {spokes: 3}}\n",
+            "c.yaml:5: spare must not merge another mapping with '<<'; write its fields out.",
+        ),
+        # Keys that are numbers
+        (GOOD + "gears: {4: 1, 4.0: 2}\n", "c.yaml:4: gears['4.0'] must be a whole number, not '4.0'."),
+        (GOOD + "gears: {10: 1, 1_0: 2}\n", "c.yaml:4: gears.1_0 must be a whole number, not '1_0'."),
+        (GOOD + "gears: {4: 1, 04: 2}\n", "c.yaml:4: gears.04 must be a whole number, not '04'."),
         ("[" * 100_000, "c.yaml:1: the file must be at most 50 levels deep."),
         ("name: &a [*a]\n", "c.yaml:1: name[0][0] must be at most 50 levels deep, with its aliases written out."),
     ],
 )
 def test_a_mistake_is_answered_with_one_sentence(text: str | bytes, expected: str, tmp_path: Path) -> None:
     assert sentence(text, tmp_path) == expected
+
+
+def test_the_sign_of_a_merge_between_quotes_is_a_name_like_any_other(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(GOOD + "spare: {'<<': {spokes: 3}}\n")
+    assert load_yaml(tmp_path / "c.yaml", Cycle).spare == {"<<": Wheel(spokes=3)}
 
 
 def test_of_several_mistakes_the_first_in_the_file_is_shown(tmp_path: Path) -> None:
