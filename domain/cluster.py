@@ -23,7 +23,7 @@ class Node:
     site: str
     cpu_model: str
     cpu_cores: int
-    """C_n of P1-1."""
+    """C_n of P1-1, whole cores; 0 where there is less than one."""
     ram_gb: float
     """M_n of P1-1; with `unified_memory` all that CPU and GPUs have between them."""
     gpu_model: str | None = None
@@ -34,6 +34,8 @@ class Node:
     """V_n of P1-1, all GPUs of the node together; each has the same part. 0 with `unified_memory`."""
     unified_memory: bool = False
     """True where CPU and GPUs use one memory, `ram_gb`: what a pod on vGPUs holds, it holds of that."""
+    spare_cores: float = 0.0
+    """What Kubernetes could allocate beyond `cpu_cores`; LMs get whole cores, so nobody uses it."""
 
     @property
     def vgpus(self) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Modality = Literal["text", "image"]
+Modality = Literal["text", "image", "audio"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,8 @@ class LargeModel:
 
     name: str
     model: str
-    modality_in: Modality
+    modality_in: tuple[Modality, ...]
+    """What one prompt holds: one or several, such as a text and an image."""
     modality_out: Modality
     ram_gb: float
     """RAM that a pod requests, M_i^min of P1-1."""
@@ -90,4 +91,9 @@ class LargeModel:
     @property
     def is_image(self) -> bool:
         """True where images go in or come out (the image workload of P1-18)."""
-        return "image" in (self.modality_in, self.modality_out)
+        return "image" in (*self.modality_in, self.modality_out)
+
+    @property
+    def modalities(self) -> str:
+        """In words, such as 'text and image to text'."""
+        return f"{' and '.join(self.modality_in)} to {self.modality_out}"

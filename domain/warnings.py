@@ -12,7 +12,7 @@ from domain.cluster import Cluster, Node
 
 def warnings_of(cluster: Cluster) -> list[str]:
     """Return one sentence for each thing of the cluster that makes its figures mean less than they seem to."""
-    return _deadline(cluster)
+    return _deadline(cluster) + _cores(cluster)
 
 
 def most_prompts(cluster: Cluster) -> NDArray[np.int64]:
@@ -54,3 +54,23 @@ def _deadline(cluster: Cluster) -> list[str]:
                 f"raise deadline_s, or give {lm.name} faster hardware."
             )
     return found
+
+
+def _cores(cluster: Cluster) -> list[str]:
+    """What is lost by giving whole cores."""
+    groups: dict[tuple[int, float], list[str]] = {}
+    for node in cluster.nodes:
+        if node.spare_cores:
+            groups.setdefault((node.cpu_cores, node.spare_cores), []).append(node.name)
+    return [
+        f"LMs get whole cores: of the {whole + spare:g} cores of {_names(names)} {spare:g} stay unused"
+        + (". Nothing runs on its CPU; what arrives there is served elsewhere." if not whole else ".")
+        for (whole, spare), names in groups.items()
+    ]
+
+
+def _names(names: list[str]) -> str:
+    """'a', 'each of a and b' or 'each of a, b, c and 5 more'."""
+    shown = names[:3] if len(names) > 4 else names[:-1]
+    rest = f"{len(names) - 3} more" if len(names) > 4 else names[-1]
+    return f"each of {', '.join(shown)} and {rest}" if shown else rest

@@ -142,10 +142,10 @@ class LyapunovDeployer:
         return scores
 
     def _headroom(self, snapshot: Snapshot, n: int) -> tuple[float, float, float]:
-        """Return eta of P1-16 for CPU, memory and GPU: what no pod holds as a share of all; 0 of no vGPUs."""
+        """Return eta of P1-16 for CPU, memory and GPU: what no pod holds as a share of all; 0 of none."""
         node = self._nodes[n]
         return (
-            float(snapshot.free_cores[n]) / node.cpu_cores,
+            float(snapshot.free_cores[n]) / node.cpu_cores if node.cpu_cores else 0.0,
             float(snapshot.free_ram_gb[n]) / node.ram_gb,
             float(snapshot.free_vgpus[n]) / node.vgpus if node.vgpus else 0.0,
         )

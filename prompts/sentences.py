@@ -77,7 +77,7 @@ def _lm_line(cluster: Cluster, i: int, nodes: Sequence[int], needs: bool) -> str
     lm = cluster.lms[i]
     parts = [quoted(lm.name)]
     if needs:
-        parts[0] += f" ({quoted(lm.model)}, {lm.modality_in} to {lm.modality_out})"
+        parts[0] += f" ({quoted(lm.model)}, {lm.modalities})"
         parts.append(f"{number(lm.ram_gb)} GB RAM")
     if lm.gpu_only:
         parts.append("needs a GPU")

@@ -16,7 +16,7 @@ from domain.telemetry import Phase, Snapshot
 CHAT = LargeModel(
     name="chat",
     model="Small talker",
-    modality_in="text",
+    modality_in=("text",),
     modality_out="text",
     ram_gb=3.0,
     vram_gb=1.0,

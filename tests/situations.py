@@ -21,7 +21,7 @@ EPYC, A5000 = "AMD EPYC 7453", "NVIDIA A5000"
 def lm(name: str, ram: float, vram: float = 4.0, gpu_only: bool = False, **changes: Any) -> LargeModel:
     profile = CpuProfile(tuple((k, 1.0 + 8.0 / k) for k in (1, 2, 4, 8, 16)))
     made = LargeModel(
-        name=name, model=name, modality_in="text", modality_out="text", ram_gb=ram, vram_gb=vram, gpu_only=gpu_only,
+        name=name, model=name, modality_in=("text",), modality_out="text", ram_gb=ram, vram_gb=vram, gpu_only=gpu_only,
         host_cores=1, image_gb=10.0, uplink_bytes=1e3, downlink_bytes=1e3, start_cpu_s=6.0,
         start_gpu_s=12.0, stop_s=4.0,
         cpu_profiles={} if gpu_only else {EPYC: profile}, gpu_profiles={A5000: GpuProfile(0.2, 1.0)},
@@ -42,7 +42,7 @@ def bristol() -> Cluster:
     """P1's table II and section V-B: VM2 has no GPU, VM3 to VM6 have one, VM7 has two, each split into two vGPUs."""
     nodes = [node("vm2", cores=24, ram=32.0), *(node(f"vm{k}", gpus=1) for k in range(3, 7)), node("vm7", gpus=2)]
     lms = [
-        lm("LM1", ram=3.0), lm("LM2", ram=9.0), lm("LM3", ram=2.5, gpu_only=True, modality_in="image"),
+        lm("LM1", ram=3.0), lm("LM2", ram=9.0), lm("LM3", ram=2.5, gpu_only=True, modality_in=("image",)),
         lm("LM4", ram=3.5, gpu_only=True, modality_out="image"),
     ]  # fmt: skip
     return cluster_of(nodes, lms)

@@ -60,8 +60,8 @@ def compose(path: Path, text: str) -> tuple[yaml.Node, dict[Place, str]]:
             if levels > MOST_LEVELS:
                 line = line_of(event)
                 raise InputError(f"{path}:{line}: the file must be at most {MOST_LEVELS} levels deep.")
-            if getattr(event, "tag", None) is not None:
-                tags[place_of(event)] = event.tag
+            if (tag := getattr(event, "tag", None)) is not None:
+                tags[place_of(event)] = tag
         root = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from domain.cluster import Node
 from domain.warnings import most_prompts, warnings_of
 from tests.clusters import CHAT, tiny
 
@@ -39,3 +40,22 @@ def test_an_lm_that_runs_nowhere_can_have_no_prompts_and_needs_no_word_about_its
     nowhere = dataclasses.replace(CHAT, ram_gb=99.0)
     assert most_prompts(tiny(lms=(nowhere,))).tolist() == [0]
     assert warnings_of(tiny(lms=(nowhere,))) == []
+
+
+def test_cores_that_are_lost_by_giving_whole_ones_are_said_for_nodes_alike_at_once() -> None:
+    cluster = tiny()
+    north, south = cluster.nodes
+
+    def spare(node: Node, whole: int, cores: float, *names: str) -> list[Node]:
+        return [dataclasses.replace(node, name=name, cpu_cores=whole, spare_cores=cores) for name in names]
+
+    nodes = [*spare(north, 3, 0.92, "a"), *spare(north, 7, 0.5, "b", "c"), *spare(south, 1, 0.25, *"defgh"), south]
+    assert warnings_of(tiny(nodes=tuple(nodes))) == [
+        "LMs get whole cores: of the 3.92 cores of a 0.92 stay unused.",
+        "LMs get whole cores: of the 7.5 cores of each of b and c 0.5 stay unused.",
+        "LMs get whole cores: of the 1.25 cores of each of d, e, f and 2 more 0.25 stay unused.",
+    ]
+    assert warnings_of(tiny(nodes=(*spare(north, 0, 0.5, "a"), south))) == [
+        "LMs get whole cores: of the 0.5 cores of a 0.5 stay unused. "
+        "Nothing runs on its CPU; what arrives there is served elsewhere."
+    ]

@@ -114,7 +114,7 @@ def _ugly_lm(rng: np.random.Generator, k: int, slot_s: float, longest_s: float) 
     return LargeModel(
         name=f"lm{k}",
         model="any",
-        modality_in="text",
+        modality_in=("text",),
         modality_out="text",
         ram_gb=float(rng.uniform(0.5, 8.0)),
         vram_gb=float(rng.uniform(0.5, 8.0)),
@@ -142,7 +142,7 @@ def _tied_lm(rng: np.random.Generator, k: int) -> LargeModel:
     return LargeModel(
         name=f"lm{k}",
         model="any",
-        modality_in="text",
+        modality_in=("text",),
         modality_out="text",
         ram_gb=float(rng.integers(1, 4)),
         vram_gb=float(rng.integers(1, 4)),

@@ -19,9 +19,9 @@ from policies.roles import generator
 from policies.standard import Mode, patterns
 
 TEXT = LargeModel(
-    name="LM2", model="openai-community/gpt2-large", modality_in="text", modality_out="text", ram_gb=9.0, vram_gb=5.0,
-    gpu_only=False, host_cores=1, image_gb=13.0, uplink_bytes=1e3, downlink_bytes=1e3, start_cpu_s=12.0,
-    start_gpu_s=14.0, stop_s=5.0, cpu_profiles={"cpu": CpuProfile(((1, 20.0), (16, 4.6)))},
+    name="LM2", model="openai-community/gpt2-large", modality_in=("text",), modality_out="text",
+    ram_gb=9.0, vram_gb=5.0, gpu_only=False, host_cores=1, image_gb=13.0, uplink_bytes=1e3, downlink_bytes=1e3,
+    start_cpu_s=12.0, start_gpu_s=14.0, stop_s=5.0, cpu_profiles={"cpu": CpuProfile(((1, 20.0), (16, 4.6)))},
     gpu_profiles={"gpu": GpuProfile(1.6, 0.3)},
 )  # fmt: skip
 IMAGE = dataclasses.replace(

@@ -42,10 +42,10 @@ def test_bristol_has_the_hardware_of_the_papers_table_ii() -> None:
 def test_bristol_has_the_lms_and_the_clock_of_the_papers_section_v() -> None:
     cluster = load_builtin("bristol")
     assert [(lm.name, lm.model, lm.modality_in, lm.modality_out, lm.ram_gb, lm.image_gb) for lm in cluster.lms] == [
-        ("LM1", "GPT-2", "text", "text", 3.0, 7.5),
-        ("LM2", "GPT-2 large", "text", "text", 9.0, 13.0),
-        ("LM3", "BLIP", "image", "text", 2.5, 10.0),
-        ("LM4", "Stable Diffusion", "text", "image", 3.5, 17.5),
+        ("LM1", "GPT-2", ("text",), "text", 3.0, 7.5),
+        ("LM2", "GPT-2 large", ("text",), "text", 9.0, 13.0),
+        ("LM3", "BLIP", ("image",), "text", 2.5, 10.0),
+        ("LM4", "Stable Diffusion", ("text",), "image", 3.5, 17.5),
     ]
     assert (cluster.slot_s, cluster.epoch_slots, cluster.deadline_s, cluster.latency_weight) == (30, 50, 900, 0.5)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
 from collections import Counter
@@ -68,6 +69,17 @@ def test_a_generated_testbed_reads_back_as_the_same_cluster(
     write_testbed(path, testbed)
     assert read_testbed(path) == testbed
     assert equal(load_testbed(path), to_cluster(testbed))
+
+
+def test_the_largest_testbed_that_can_be_generated_reads_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("twin.testbeds.generate", "twin.testbeds.checks"):
+        monkeypatch.setattr(importlib.import_module(module), "MOST_NODES", 12)
+    testbed = generate(12, seed=1)
+    assert [len(testbed.workers), len(testbed.nodes)] == [12, 13]
+    write_testbed(tmp_path / "largest.yaml", testbed)
+    assert read_testbed(tmp_path / "largest.yaml") == testbed
+    with pytest.raises(InputError, match="must be from 1 to 12, not 13"):
+        generate(13, seed=1)
 
 
 def test_a_testbed_can_be_generated_from_a_file_of_ones_own(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from twin.testbeds import (
     ("old", "new", "expected"),
     [
         # Ranges
-        ("cpu_cores: 4", "cpu_cores: -4", "9: nodes[2].cpu_cores must be greater than or equal to 1, not -4."),
+        ("cpu_cores: 4", "cpu_cores: -4", "9: nodes[2].cpu_cores must be from 0.001 to 1024, not -4."),
         (
             "cores: 4, ram_gb: 8",
             "cores: 4, ram_gb: 0",
@@ -49,19 +49,34 @@ from twin.testbeds import (
         (
             "{1: 4, 4: 2}",
             "{4: 2, 1: 4}",
-            "24: lms[0].cpu_profiles.C must list its cores in rising order, not 1 after 4.",
+            "24: lms[0].cpu_profiles.C.1 must stand before 4, so that cores rise.",
         ),
         (
             "{1: 4, 4: 2}",
             "{1: 4, 4: 5}",
-            "24: lms[0].cpu_profiles.C must not get slower with more cores, as from 4 s with 1 to 5 s with 4.",
+            "24: lms[0].cpu_profiles.C.4 must be at most 4, the seconds with 1, not 5: more cores make nothing slower.",
         ),
-        ("{1: 4, 4: 2}", "{1: 0}", "24: lms[0].cpu_profiles.C must give more than 0 seconds with 1 cores, not 0."),
+        ("{1: 4, 4: 2}", "{1: 0}", "24: lms[0].cpu_profiles.C.1 must be more than 0 and at most 1e12, not 0."),
         ("{1: 4, 4: 2}", "{0: 4}", "24: lms[0].cpu_profiles.C.0 must be greater than or equal to 1, not '0'."),
         (
             "compute_s: 0.1",
             "compute_s: 0",
             "25: lms[0].gpu_profiles.G.compute_s must be more than 0 and at most 1e12, not 0.",
+        ),
+        (
+            "{C: {1: 4, 4: 2}}",
+            "\n      C:\n        1: 4\n        4: 2\n        8: 3",
+            "28: lms[0].cpu_profiles.C.8 must be at most 2, the seconds with 4, not 3: more cores make nothing slower.",
+        ),
+        (
+            "{C: {1: 4, 4: 2}}",
+            "\n      C:\n        1: 4\n        4: .5\n        4.0: 2",
+            "28: lms[0].cpu_profiles.C['4.0'] must be a whole number, not '4.0'.",
+        ),
+        (
+            "{1: 4, 4: 2}",
+            "{1: 4, 2000: 2}",
+            "24: lms[0].cpu_profiles.C.2000 must be less than or equal to 1024, not '2000'.",
         ),
         # Sources
         (
@@ -135,7 +150,58 @@ from twin.testbeds import (
             "cpu_cores: 4, ram_gb: 8, vram_gb: 2",
             "9: nodes[2].vram_gb must be left out, since the node has no GPUs (gpus is 0).",
         ),
-        ("gpus: 1, vram_gb: 8", "gpus: 2", "8: nodes[1].vram_gb must be given, since the node has GPUs (gpus is 2)."),
+        (
+            "gpus: 1, vram_gb: 8",
+            "gpus: 2",
+            "8: nodes[1].vram_gb must be given, since the node has GPUs (gpus is 2); "
+            "where they use the memory of the CPU, write unified_memory: true.",
+        ),
+        (
+            "gpus: 1, vram_gb: 8",
+            "gpus: 1, vram_gb: 8, unified_memory: true",
+            "8: nodes[1].vram_gb must be left out, since CPU and GPUs use one memory (unified_memory is true), "
+            "which is ram_gb.",
+        ),
+        (
+            "cpu_cores: 4, ram_gb: 8",
+            "cpu_cores: 4, ram_gb: 8, unified_memory: true",
+            "9: nodes[2].unified_memory must be left out, since the node has no GPUs (gpus is 0).",
+        ),
+        ("    vram_gb: 1\n", "", "12: lms[0].vram_gb must be given, since the LM has gpu_profiles."),
+        ("    start_gpu_s: 9\n", "", "12: lms[0].start_gpu_s must be given, since the LM has gpu_profiles."),
+        ("    start_cpu_s: 8\n", "", "12: lms[0].start_cpu_s must be given, since the LM has cpu_profiles."),
+        ("vram_gb: 1\n", "vram_gb: -1\n", "17: lms[0].vram_gb must be from 0 to 1e12, not -1."),
+        # Cores
+        (
+            "cpu_cores: 4",
+            "cpu_cores: four",
+            "9: nodes[2].cpu_cores must be a number of cores, such as 4, 3.92 or 3920m, not 'four'.",
+        ),
+        ("cpu_cores: 4", "cpu_cores: 0m", "9: nodes[2].cpu_cores must be from 0.001 to 1024, not 0."),
+        (
+            "cpu_cores: 4",
+            "cpu_cores: 1.5m",
+            "9: nodes[2].cpu_cores must be a number of cores, such as 4, 3.92 or 3920m, not '1.5m'.",
+        ),
+        (
+            "cpu_cores: 4",
+            "cpu_cores: 3.9205",
+            "9: nodes[2].cpu_cores must be whole thousandths of a core, as Kubernetes has them, not 3.9205.",
+        ),
+        ("cpu_cores: 4", "cpu_cores: true", "9: nodes[2].cpu_cores must be a number, not true."),
+        # Modalities
+        (
+            "modality_in: text",
+            "modality_in: smell",
+            "14: lms[0].modality_in must be 'text', 'image' or 'audio', not 'smell'.",
+        ),
+        (
+            "modality_in: text",
+            "modality_in: [text, smell]",
+            "14: lms[0].modality_in[1] must be 'text', 'image' or 'audio', not 'smell'.",
+        ),
+        ("modality_in: text", "modality_in: []", "14: lms[0].modality_in must have at least 1 entry, not 0."),
+        ("modality_in: text", "modality_in: [text, text]", "14: lms[0].modality_in must name each modality once."),
         ("gpu_model: G, ", "", "8: nodes[1].gpu_model must be given, since the node has GPUs (gpus is 1)."),
         (
             "gpu_model: G,",
@@ -224,6 +290,54 @@ def test_an_lm_that_fits_nowhere_says_why(text: str, expected: str, tmp_path: Pa
     path = write(tmp_path, text)
     with pytest.raises(InputError) as caught:
         load_testbed(path)
+    assert str(caught.value) == f"{path}:{expected}"
+
+
+def test_memory_that_cpu_and_gpus_share_is_named_where_it_is_too_small(tmp_path: Path) -> None:
+    one = SMALL.replace("gpus: 1, vram_gb: 8", "gpus: 1, unified_memory: true").replace("ram_gb: 3", "ram_gb: 9")
+    one = one.replace("    vram_gb: 1\n", "    vram_gb: 8\n    gpu_only: true\n")
+    sentence = "must be at most 16, the memory that CPU and GPUs of the largest worker with a GPU (b) share, not"
+    for text, line, needs in (
+        (one, 12, "17 (ram_gb and vram_gb in sum)"),
+        (one.replace("    gpu_only", "    unified_gb: 16.5\n    gpu_only"), 18, "16.5"),
+    ):
+        with pytest.raises(InputError) as caught:
+            load_testbed(write(tmp_path, text))
+        assert str(caught.value).endswith(f":{line}: lms[0].unified_gb {sentence} {needs}; chat fits on no worker.")
+
+
+CHAT = SMALL[SMALL.index("  - name: chat") :]
+
+
+def nodes(workers: int, control: int = 1, cores: int = 8) -> str:
+    rows = [f"  - {{name: n{k}, site: left, cpu_model: C, cpu_cores: {cores}, ram_gb: 8}}" for k in range(workers)]
+    rows += [
+        f"  - {{name: c{k}, site: left, role: control, cpu_model: C, cpu_cores: 1, ram_gb: 8}}" for k in range(control)
+    ]
+    start, end = SMALL.index("  - {name: a"), SMALL.index("lms:")
+    text = SMALL[:start] + "\n".join(rows) + "\n" + SMALL[end:]
+    return text.replace("[left, right]", "[left]", 1).replace(
+        "  - {sites: [left, right], latency_s: 0.002, gbit_per_s: 4}\n", ""
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (nodes(5001), "5: nodes must have at most 5000 workers, not 5001."),
+        (nodes(3, control=101), "5: nodes must have at most 100 nodes with the role 'control', not 101."),
+        (
+            nodes(5000, cores=1000) + "".join(CHAT.replace("name: chat", f"name: lm{k}") for k in range(11)),
+            "5: nodes must be fewer, or have fewer cores: 5000 workers, 12 LMs and up to 1000 cores make "
+            "60000000 speeds, and 50000000 are the most that are kept.",
+        ),
+    ],
+    ids=["workers", "control", "speeds"],
+)
+def test_the_size_of_a_testbed_is_bounded_and_the_bound_is_named(text: str, expected: str, tmp_path: Path) -> None:
+    path = write(tmp_path, text.replace("    gpu_profiles: {G: {fixed_s: 0.5, compute_s: 0.1}}\n", ""))
+    with pytest.raises(InputError) as caught:
+        read_testbed(path)
     assert str(caught.value) == f"{path}:{expected}"
 
 

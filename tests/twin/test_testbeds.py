@@ -14,7 +14,9 @@ from tests.testbed_files import SMALL, write
 from twin.files import Document
 from twin.testbeds import (
     load_testbed,
+    read_testbed,
     sources,
+    to_yaml,
 )
 from twin.testbeds.build import to_cluster
 from twin.testbeds.schema import TestbedFile
@@ -72,6 +74,63 @@ def test_an_empty_cpu_table_says_that_the_lm_does_not_run_there(tmp_path: Path) 
     cluster = load_testbed(write(tmp_path, text))
     assert math.isinf(cluster.cpu_seconds(1, 0, 8))
     assert cluster.feasible.all()
+
+
+def test_a_testbed_without_gpus_needs_no_word_about_them(tmp_path: Path) -> None:
+    text = SMALL.replace(", gpu_model: G, gpus: 1, vram_gb: 8}", "}")
+    for line in ("    vram_gb: 1\n", "    start_gpu_s: 9\n", "    gpu_profiles: {G: {fixed_s: 0.5, compute_s: 0.1}}\n"):
+        text = text.replace(line, "")
+    cluster = load_testbed(write(tmp_path, text))
+    assert (cluster.lms[0].vram_gb, cluster.lms[0].start_gpu_s) == (0.0, 0.0)
+    assert [cluster.runs_on_gpu(n, 0) for n in range(3)] == [False] * 3
+    assert cluster.feasible.all()
+
+
+def test_an_lm_for_gpus_alone_needs_no_word_about_the_cpu(tmp_path: Path) -> None:
+    draw = SMALL[SMALL.index("  - name: chat") :].replace("name: chat", "name: draw")
+    draw = draw.replace("    start_cpu_s: 8\n", "").replace(
+        "    cpu_profiles: {C: {1: 4, 4: 2}}\n", "    gpu_only: true\n"
+    )
+    assert load_testbed(write(tmp_path, SMALL + draw)).feasible[:, 1].tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("given", "whole", "spare"),
+    [("4", 4, 0.0), ("3920m", 3, 0.92), ("3.92", 3, 0.92), ("2000m", 2, 0.0), ("1e0", 1, 0)],
+)
+def test_cores_are_read_as_kubernetes_writes_them_and_whole_ones_are_given(
+    given: str, whole: int, spare: float, tmp_path: Path
+) -> None:
+    path = write(tmp_path, SMALL.replace("cpu_cores: 4", f"cpu_cores: {given}"))
+    node = load_testbed(path).nodes[2]
+    assert (node.cpu_cores, node.spare_cores) == (whole, spare)
+    testbed = read_testbed(path)
+    assert Document(path, to_yaml(testbed)).validate(TestbedFile) == testbed
+
+
+def test_a_worker_with_less_than_a_core_is_a_place_where_prompts_come_from(tmp_path: Path) -> None:
+    cluster = load_testbed(write(tmp_path, SMALL.replace("cpu_cores: 4", "cpu_cores: 0.5")))
+    assert (cluster.nodes[2].cpu_cores, cluster.nodes[2].spare_cores) == (0, 0.5)
+    assert cluster.feasible[:, 0].tolist() == [True, True, False]
+
+
+def test_unified_memory_is_one_store(tmp_path: Path) -> None:
+    text = SMALL.replace("gpus: 1, vram_gb: 8", "gpus: 1, unified_memory: true")
+    cluster = load_testbed(write(tmp_path, text.replace("vram_gb: 1\n", "vram_gb: 1\n    unified_gb: 3.5\n")))
+    node = cluster.nodes[1]
+    assert (node.unified_memory, node.ram_gb, node.vram_gb) == (True, 16.0, 0.0)
+    assert [cluster.ram_gb(n, 0, True) for n in (0, 1)] == [3.0, 3.5]
+    assert load_testbed(write(tmp_path, text)).ram_gb(1, 0, True) == 4.0
+
+
+def test_an_lm_can_take_several_modalities(tmp_path: Path) -> None:
+    text = SMALL.replace("modality_in: text", "modality_in: [audio, image]")
+    lm = load_testbed(write(tmp_path, text)).lms[0]
+    assert (lm.modality_in, lm.modalities, lm.is_image) == (("audio", "image"), "audio and image to text", True)
+    testbed = read_testbed(write(tmp_path, text))
+    assert "modality_in: [audio, image]" in to_yaml(testbed)
+    heard = load_testbed(write(tmp_path, SMALL.replace("modality_out: text", "modality_out: audio"))).lms[0]
+    assert (heard.modality_in, heard.modality_out, heard.is_image) == (("text",), "audio", False)
 
 
 def test_the_example_of_the_documentation_is_a_testbed(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from domain.cluster import Cluster, Node
 from domain.large_model import CpuProfile, GpuProfile, LargeModel
-from twin.testbeds.schema import LmEntry, NodeEntry, TestbedFile
+from twin.testbeds.schema import LmEntry, NodeEntry, Quantity, TestbedFile
 
 BITS_PER_BYTE, GIGA = 8.0, 1e9
 
@@ -33,13 +33,20 @@ def node_of(node: NodeEntry) -> Node:
         name=node.name,
         site=node.site,
         cpu_model=node.cpu_model,
-        cpu_cores=node.cpu_cores,
+        cpu_cores=node.whole_cores,
         ram_gb=node.ram_gb.value,
         gpu_model=node.gpu_model if node.gpus else None,
         gpus=node.gpus,
         vgpus_per_gpu=node.vgpus_per_gpu,
-        vram_gb=node.vram_gb.value,
+        vram_gb=_value(node.vram_gb),
+        unified_memory=node.unified_memory,
+        spare_cores=round(node.cpu_cores - node.whole_cores, 3),
     )
+
+
+def _value(quantity: Quantity | None) -> float:
+    """The number; 0 where the file has none because nothing asks for it."""
+    return 0.0 if quantity is None else quantity.value
 
 
 def lm_of(lm: LmEntry) -> LargeModel:
@@ -50,14 +57,14 @@ def lm_of(lm: LmEntry) -> LargeModel:
         modality_in=lm.modality_in,
         modality_out=lm.modality_out,
         ram_gb=lm.ram_gb.value,
-        vram_gb=lm.vram_gb.value,
+        vram_gb=_value(lm.vram_gb),
         gpu_only=lm.gpu_only,
         host_cores=lm.host_cores,
         image_gb=lm.image_gb.value,
         uplink_bytes=lm.uplink_bytes.value,
         downlink_bytes=lm.downlink_bytes.value,
-        start_cpu_s=lm.start_cpu_s.value,
-        start_gpu_s=lm.start_gpu_s.value,
+        start_cpu_s=_value(lm.start_cpu_s),
+        start_gpu_s=_value(lm.start_gpu_s),
         stop_s=lm.stop_s.value,
         cpu_profiles={
             model: CpuProfile(tuple((k, seconds.value) for k, seconds in points.items()))
@@ -66,6 +73,7 @@ def lm_of(lm: LmEntry) -> LargeModel:
         gpu_profiles={
             model: GpuProfile(speed.fixed_s.value, speed.compute_s.value) for model, speed in lm.gpu_profiles.items()
         },
+        unified_gb=None if lm.unified_gb is None else lm.unified_gb.value,
     )
 
 

@@ -9,17 +9,23 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
-from domain.cluster import Cluster
 from twin.sentences import did_you_mean, one_of
-from twin.testbeds.build import lm_of, node_of
-from twin.testbeds.schema import FieldSteps, LinkEntry, LmEntry, NodeEntry, Quantity, TestbedFile, quantities
+from twin.testbeds.fit import fit
+from twin.testbeds.hardware import hardware
+from twin.testbeds.schema import (
+    MOST_CONTROL_NODES,
+    MOST_NODES,
+    FieldSteps,
+    LinkEntry,
+    Problem,
+    TestbedFile,
+    quantities,
+)
 
 Link = tuple[str, str, str]
 """Sites or nodes, from, to."""
-Problem = tuple[FieldSteps, str]
-"""Field path, and what would be right there as it goes on from the field's name."""
+MOST_SPEEDS = 50_000_000
+"""Seconds per prompt by worker, LM and number of cores, which the twin keeps in one table: 400 MB."""
 
 
 def problems(testbed: TestbedFile) -> Iterator[Problem]:
@@ -33,11 +39,30 @@ def problems(testbed: TestbedFile) -> Iterator[Problem]:
     yield from _sources(testbed)
     yield from _links(testbed)
     for n, node in enumerate(testbed.nodes):
-        yield from _node(testbed, n, node)
-    if testbed.workers:
-        yield from _fit(testbed)
-    else:
+        if node.site not in testbed.sites:
+            yield ("nodes", n, "site"), one_of(testbed.sites, node.site)
+    wrong = list(hardware(testbed))
+    yield from wrong
+    yield from _sizes(testbed)
+    if testbed.workers and not wrong:
+        yield from fit(testbed)
+
+
+def _sizes(testbed: TestbedFile) -> Iterator[Problem]:
+    workers, control = len(testbed.workers), len(testbed.nodes) - len(testbed.workers)
+    if not workers:
         yield ("nodes",), "must have at least one worker, but every node has the role 'control'"
+    if workers > MOST_NODES:
+        yield ("nodes",), f"must have at most {MOST_NODES} workers, not {workers}"
+    if control > MOST_CONTROL_NODES:
+        yield ("nodes",), f"must have at most {MOST_CONTROL_NODES} nodes with the role 'control', not {control}"
+    cores = max((node.whole_cores for node in testbed.workers), default=0)
+    if (speeds := workers * len(testbed.lms) * cores) > MOST_SPEEDS:
+        yield (
+            ("nodes",),
+            f"must be fewer, or have fewer cores: {workers} workers, {len(testbed.lms)} LMs and up to {cores} cores "
+            f"make {speeds} speeds, and {MOST_SPEEDS} are the most that are kept",
+        )
 
 
 def _duplicates(field: str, names: Sequence[str]) -> Iterator[Problem]:
@@ -95,90 +120,3 @@ def _link(
             if first != index:
                 yield field, f"must not be given twice: links[{first}] is from {a!r} to {b!r} too"
                 return
-
-
-def _node(testbed: TestbedFile, n: int, node: NodeEntry) -> Iterator[Problem]:
-    where = ("nodes", n)
-    if node.site not in testbed.sites:
-        yield (*where, "site"), one_of(testbed.sites, node.site)
-    if node.gpus:
-        for field, absent in (("gpu_model", node.gpu_model is None), ("vram_gb", node.vram_gb.value == 0)):
-            if absent:
-                yield (*where, field), f"must be given, since the node has GPUs (gpus is {node.gpus})"
-    else:
-        for field in ("gpu_model", "vgpus_per_gpu", "vram_gb"):
-            value = getattr(node, field)
-            empty = value is None or (isinstance(value, Quantity) and value.value == 0)
-            if field in node.model_fields_set and not empty:
-                yield (*where, field), "must be left out, since the node has no GPUs (gpus is 0)"
-    if node.role == "control":
-        return
-    # A model that no profile knows is, nearly always, a slip of the pen; a node would then silently lose a mode.
-    cpus = sorted({model for lm in testbed.lms for model in lm.cpu_profiles})
-    gpus = sorted({model for lm in testbed.lms for model in lm.gpu_profiles})
-    if cpus and node.cpu_model not in cpus:
-        yield (*where, "cpu_model"), "has no entry in any LM's cpu_profiles; it " + one_of(cpus, node.cpu_model)
-    if node.gpus and node.gpu_model is not None and node.gpu_model not in gpus:
-        known = one_of(gpus, node.gpu_model) if gpus else "cannot be used; leave the GPU out or add a profile"
-        yield (*where, "gpu_model"), f"has no entry in any LM's gpu_profiles; it {known}"
-
-
-def _fit(testbed: TestbedFile) -> Iterator[Problem]:
-    """Every LM needs a worker that can run it, and every worker an LM that it can run."""
-    classes = {_hardware(node): node for node in testbed.workers}
-    nothing = np.zeros((len(classes), len(classes)))
-    feasible = Cluster(
-        "", tuple(map(node_of, classes.values())), tuple(map(lm_of, testbed.lms)), nothing, nothing
-    ).feasible
-    homeless = [i for i in range(len(testbed.lms)) if not feasible[:, i].any()]
-    for i in homeless:
-        field, why = _why_nowhere(testbed, testbed.lms[i])
-        yield ("lms", i, field), why
-    idle = {key for key, row in zip(classes, feasible, strict=True) if not row.any()}
-    for n, node in enumerate(testbed.nodes):
-        # An LM that fits nowhere is the reason, not the many workers that then have nothing to run.
-        if not homeless and node.role == "worker" and _hardware(node) in idle:
-            yield ("nodes", n), "can run none of the LMs; make it larger, or give it the role 'control'"
-
-
-def _hardware(node: NodeEntry) -> tuple[object, ...]:
-    return (node.cpu_model, node.cpu_cores, node.ram_gb.value, node.gpu_model, node.gpus, node.vram_gb.value)
-
-
-def _why_nowhere(testbed: TestbedFile, lm: LmEntry) -> tuple[str, str]:
-    """The field of the LM that keeps it off every worker, and why."""
-    workers = testbed.workers
-    largest = max(workers, key=lambda node: node.ram_gb.value)
-    if lm.ram_gb.value > largest.ram_gb.value:
-        return "ram_gb", (
-            f"must be at most {largest.ram_gb.value:g}, the RAM of the largest worker ({largest.name}), "
-            f"not {lm.ram_gb.value:g}; no worker can hold {lm.name}"
-        )
-    on_gpus = [node for node in workers if node.gpus and node.gpu_model in lm.gpu_profiles]
-    if lm.gpu_only and not any(node.gpus for node in workers):
-        return "gpu_only", f"must be false, or some worker must have a GPU; none has one, so {lm.name} runs nowhere"
-    if lm.gpu_only and not on_gpus:
-        return "gpu_profiles", f"must have the GPU model of some worker; without it {lm.name} runs nowhere"
-    if on_gpus:
-        most = max(on_gpus, key=lambda node: node.vram_gb.value)
-        if lm.vram_gb.value > most.vram_gb.value:
-            return "vram_gb", (
-                f"must be at most {most.vram_gb.value:g}, the vRAM of the largest worker with a GPU ({most.name}), "
-                f"not {lm.vram_gb.value:g}; {lm.name} fits on no worker"
-            )
-        cores = max(node.cpu_cores for node in on_gpus)
-        if lm.host_cores > cores:
-            return "host_cores", (
-                f"must be at most {cores}, the cores of the largest worker with a GPU, not {lm.host_cores}; "
-                f"{lm.name} fits on no worker"
-            )
-    on_cpus = [node for node in workers if lm.cpu_profiles.get(node.cpu_model)]
-    if not on_gpus and not on_cpus:
-        return "cpu_profiles", f"must have the CPU model of some worker; without it {lm.name} runs nowhere"
-    if not on_gpus and all(min(lm.cpu_profiles[node.cpu_model]) > node.cpu_cores for node in on_cpus):
-        most = max(on_cpus, key=lambda node: node.cpu_cores)
-        return "cpu_profiles", (
-            f"must begin at {most.cpu_cores} cores or fewer, all that the largest worker ({most.name}) has; "
-            f"{lm.name} fits on no worker"
-        )
-    return "name", f"must be an LM that fits on some worker; no single one has all that {lm.name} needs"

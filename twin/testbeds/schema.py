@@ -11,15 +11,19 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_serializer, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_serializer, model_validator
 
 from domain.large_model import Modality
-from twin.files import FileModel
+from twin.files import FileModel, WholeKey
 
 Kind = Literal["measured", "published", "estimated"]
 FieldSteps = tuple[str | int, ...]
+Problem = tuple[FieldSteps, str]
+"""Field path, and what would be right there as it goes on from the field's name."""
 MOST_NODES = 5000
-"""Nodes in one testbed; the network is kept as two dense N x N tables."""
+"""Workers in one testbed; the network is kept as two dense N x N tables."""
+MOST_CONTROL_NODES = 100
+MOST_LMS = 64
 
 
 class Quantity(FileModel):
@@ -77,24 +81,56 @@ Positive = Annotated[Quantity, _number("more than 0 and at most 1e12", lambda v:
 NotNegative = Annotated[Quantity, _number("from 0 to 1e12", lambda v: 0 <= v <= 1e12)]
 Weight = Annotated[Quantity, _number("from 0 to 1", lambda v: 0 <= v <= 1)]
 Bandwidth = Annotated[Quantity, _number("from 1e-6 to 1e6", lambda v: 1e-6 <= v <= 1e6)]
-Points = dict[Annotated[int, Field(ge=1)], Quantity]
+Points = dict[Annotated[WholeKey, Field(ge=1, le=1024)], Positive]
+"""Seconds by cores."""
 
 
-def _amdahl(points: Points) -> Points:
-    """Seconds by cores, both as they must run: cores up, seconds not."""
-    cores, seconds = 0, math.inf
-    for k, quantity in points.items():
-        if k <= cores:
-            raise ValueError(f"must list its cores in rising order, not {k} after {cores}")
-        if not 0 < quantity.value <= 1e12:
-            raise ValueError(f"must give more than 0 seconds with {k} cores, not {quantity.value:g}")
-        if quantity.value > seconds:
-            raise ValueError(
-                f"must not get slower with more cores, as from {seconds:g} s with {cores} "
-                f"to {quantity.value:g} s with {k}"
-            )
-        cores, seconds = k, quantity.value
-    return points
+def _cores(content: Any) -> Any:
+    """Read cores as Kubernetes writes them: 4, 3.92, or 3920m, which are thousandths."""
+    thousandths = re.fullmatch(r"(\d{1,9})m", content) if isinstance(content, str) else None
+    if isinstance(content, str) and thousandths is None:
+        raise ValueError(f"must be a number of cores, such as 4, 3.92 or 3920m, not {content!r}")
+    return int(thousandths[1]) / 1000 if thousandths else content
+
+
+def _allocatable(cores: float) -> float:
+    if not 0.001 <= cores <= 1024:
+        raise ValueError(f"must be from 0.001 to 1024, not {cores:g}")
+    if abs(cores * 1000 - round(cores * 1000)) > 1e-6:
+        raise ValueError(f"must be whole thousandths of a core, as Kubernetes has them, not {cores:g}")
+    return round(cores, 3)
+
+
+def _plain(number: float) -> int | float:
+    return int(number) if number.is_integer() else number
+
+
+Cores = Annotated[float, BeforeValidator(_cores), AfterValidator(_allocatable), PlainSerializer(_plain)]
+"""Allocatable cores of a node."""
+
+
+def _several(content: Any) -> Any:
+    return (content,) if isinstance(content, str) else tuple(content) if isinstance(content, list) else content
+
+
+def _once(modalities: tuple[Modality, ...]) -> tuple[Modality, ...]:
+    if len(set(modalities)) < len(modalities):
+        raise ValueError("must name each modality once")
+    return modalities
+
+
+def _one_or_list(modalities: tuple[Modality, ...]) -> str | list[str]:
+    return modalities[0] if len(modalities) == 1 else list(modalities)
+
+
+Modalities = Annotated[
+    tuple[Modality, ...],
+    Field(min_length=1),
+    BeforeValidator(_several),
+    AfterValidator(_once),
+    PlainSerializer(_one_or_list),
+]
+"""One modality, or a list of several."""
 
 
 class GpuSpeed(FileModel):
@@ -111,15 +147,23 @@ class NodeEntry(FileModel):
     role: Literal["worker", "control"] = "worker"
     site: Name
     cpu_model: Text
-    cpu_cores: Annotated[int, Field(ge=1, le=1024)]
+    cpu_cores: Cores
+    """Allocatable; the whole ones are given to LMs."""
     ram_gb: Positive
     gpu_model: Text | None = None
     gpus: Annotated[int, Field(ge=0, le=64)] = 0
     vgpus_per_gpu: Annotated[int, Field(ge=1, le=64)] = 1
-    vram_gb: NotNegative = Quantity(value=0.0)
-    """All GPUs of the node together."""
+    vram_gb: NotNegative | None = None
+    """All GPUs of the node together, each with the same part."""
+    unified_memory: bool = False
+    """True where CPU and GPUs use one memory, `ram_gb`."""
     source: Text | None = None
     """Where the plain numbers of this entry come from."""
+
+    @property
+    def whole_cores(self) -> int:
+        """Cores that can be given to LMs."""
+        return math.floor(self.cpu_cores)
 
 
 class LmEntry(FileModel):
@@ -127,19 +171,23 @@ class LmEntry(FileModel):
 
     name: Name
     model: Text
-    modality_in: Modality
+    modality_in: Modalities
     modality_out: Modality
     ram_gb: Positive
-    vram_gb: NotNegative
+    vram_gb: NotNegative | None = None
+    """With gpu_profiles, it and start_gpu_s must be given."""
+    unified_gb: Positive | None = None
+    """What a pod on vGPUs holds where CPU and GPUs use one memory; None where that is ram_gb and vram_gb in sum."""
     gpu_only: bool = False
     host_cores: Annotated[int, Field(ge=0, le=1024)] = 1
     image_gb: NotNegative
     uplink_bytes: NotNegative
     downlink_bytes: NotNegative
-    start_cpu_s: NotNegative
-    start_gpu_s: NotNegative
+    start_cpu_s: NotNegative | None = None
+    """Must be given where the LM can run on a CPU."""
+    start_gpu_s: NotNegative | None = None
     stop_s: NotNegative
-    cpu_profiles: dict[Text, Annotated[Points, AfterValidator(_amdahl)]] = {}
+    cpu_profiles: dict[Text, Points] = {}
     """CPU model to {cores: seconds per prompt}; an empty table says that the LM does not run there."""
     gpu_profiles: dict[Text, GpuSpeed] = {}
     source: Text | None = None
@@ -176,10 +224,10 @@ class TestbedFile(FileModel):
     deadline_s: Positive = Quantity(value=900.0)
     latency_weight: Weight = Quantity(value=0.5)
     pending_timeout_s: Positive = Quantity(value=300.0)
-    sites: Annotated[tuple[Name, ...], Field(min_length=1)]
+    sites: Annotated[tuple[Name, ...], Field(min_length=1, max_length=MOST_NODES)]
     links: tuple[LinkEntry, ...] = ()
-    nodes: Annotated[tuple[NodeEntry, ...], Field(min_length=1, max_length=MOST_NODES)]
-    lms: Annotated[tuple[LmEntry, ...], Field(min_length=1, max_length=64)]
+    nodes: Annotated[tuple[NodeEntry, ...], Field(min_length=1)]
+    lms: Annotated[tuple[LmEntry, ...], Field(min_length=1, max_length=MOST_LMS)]
 
     __test__ = False  # pytest: no test class, whatever its name
 

@@ -97,23 +97,29 @@ def _nodes(cluster: Cluster) -> Table:
         ">vGPUs",
         ">vRAM GB",
     )
-    kinds: dict[tuple[object, ...], list[Node]] = {}
+    kinds: dict[Node | int, list[Node]] = {}
     for n, node in enumerate(cluster.nodes):
-        hardware = (node.cpu_model, node.cpu_cores, node.ram_gb, node.gpu_model, node.gpus, node.vgpus, node.vram_gb)
-        kinds.setdefault(hardware if many else (n,), []).append(node)
+        kinds.setdefault(node.hardware if many else n, []).append(node)
     for nodes in kinds.values():
         node = nodes[0]
         first = [str(len(nodes)), str(len({each.site for each in nodes}))] if many else [node.name, node.site]
         table.add_row(
             *first,
             node.cpu_model,
-            str(node.cpu_cores),
+            f"{node.cpu_cores} of {node.cpu_cores + node.spare_cores:g}" if node.spare_cores else str(node.cpu_cores),
             f"{node.ram_gb:g}",
             f"{node.gpus} x {node.gpu_model}" if node.gpus else "–",
             str(node.vgpus),
-            f"{node.vram_gb:g}",
+            _vram(node),
         )
     return table
+
+
+def _vram(node: Node) -> str:
+    """By GPU, since each must hold what lies on it."""
+    if node.unified_memory:
+        return "in RAM"
+    return f"{node.gpus} x {node.gpu_vram_gb:g}" if node.gpus > 1 else f"{node.vram_gb:g}"
 
 
 def _lms(cluster: Cluster) -> Table:
@@ -121,15 +127,16 @@ def _lms(cluster: Cluster) -> Table:
         "LM", "model", "in -> out", ">RAM GB", ">vRAM GB", "runs on", ">start s CPU", ">start s GPU", ">stop s"
     )
     for lm in cluster.lms:
+        on_cpu, on_gpu = bool(lm.cpu_profiles) and not lm.gpu_only, bool(lm.gpu_profiles)
         table.add_row(
             lm.name,
             lm.model,
-            f"{lm.modality_in} -> {lm.modality_out}",
+            f"{', '.join(lm.modality_in)} -> {lm.modality_out}",
             f"{lm.ram_gb:g}",
-            f"{lm.vram_gb:g}",
-            "GPU only" if lm.gpu_only else "CPU, GPU",
-            "–" if lm.gpu_only else f"{lm.start_cpu_s:g}",
-            f"{lm.start_gpu_s:g}",
+            f"{lm.vram_gb:g}" if on_gpu else "–",
+            "CPU, GPU" if on_cpu and on_gpu else "CPU" if on_cpu else "GPU only",
+            f"{lm.start_cpu_s:g}" if on_cpu else "–",
+            f"{lm.start_gpu_s:g}" if on_gpu else "–",
             f"{lm.stop_s:g}",
         )
     return table
