@@ -8,6 +8,11 @@ from runtime.cli.commands.looks import show_testbed
 from tests.testbed_files import SMALL, write
 
 
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+
+
 def shown(folder: Path, text: str, capsys: pytest.CaptureFixture[str]) -> str:
     show_testbed(str(write(folder, text)), None, 0, None, False)
     return capsys.readouterr().out
