@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import zipfile
 
 import numpy as np
 
@@ -12,7 +13,6 @@ from domain.decisions import NOWHERE, Deployment, RoutingPlan
 from domain.telemetry import Records, Snapshot
 from domain.workload import Arrivals
 from twin import engine
-from twin.archives import read_arrays
 from twin.layout import (
     ARRIVED,
     SLOT,
@@ -160,11 +160,11 @@ class Twin:
         """Continue from `save`. Raises ValueError where the data are damaged or of a cluster of another size."""
         twin = cls(cluster)
         try:
-            saved = read_arrays(data, (*State._fields, *Schedule._fields), len(data))
-        except ValueError as error:
+            with np.load(io.BytesIO(data), allow_pickle=False) as saved:
+                state = State(**{name: saved[name] for name in State._fields})
+                schedule = Schedule(**{name: saved[name] for name in Schedule._fields})
+        except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"not a saved twin: {error}") from error
-        state = State(**{name: saved[name] for name in State._fields})
-        schedule = Schedule(**{name: saved[name] for name in Schedule._fields})
         pairs = [*zip(state[:6], twin._state[:6], strict=True), *zip(schedule, twin._schedule, strict=True)]
         if not all(a.shape == b.shape for a, b in pairs):
             raise ValueError("the saved twin is of a cluster with other nodes, LMs or GPUs")

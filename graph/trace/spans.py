@@ -52,7 +52,8 @@ class Spans:
         self._slot: Span | None = None
         self._nodes: dict[str, Span] = {}
         """Task id to the span of the node at work."""
-        self.callbacks: list[BaseCallbackHandler] = [ModelSpans(self)]
+        self._calls = ModelSpans(self)
+        self.callbacks: list[BaseCallbackHandler] = [self._calls]
 
     def begin(self, slot: int) -> None:
         """Start the span of a slot."""
@@ -75,10 +76,12 @@ class Spans:
         for line in _decisions(data.get("result")):
             told = {f"edgewise.{key}": str(line[key]) for key in _TOLD if line.get(key) is not None}
             span.add_event("decision", told)
+        self._calls.cut_off(data["id"])
         span.end()
 
     def end(self, state: Mapping[str, Any] | None, error: BaseException | None) -> None:
         """End the span of the slot and of what was cut off in it."""
+        self._calls.cut_off()
         for span in self._nodes.values():
             _fail(span, "cut off")
             span.end()
@@ -116,7 +119,8 @@ class ModelSpans(AsyncCallbackHandler):
 
     def __init__(self, spans: Spans) -> None:
         self._spans = spans
-        self._calls: dict[UUID, Span] = {}
+        self._calls: dict[UUID, tuple[str, Span]] = {}
+        """Run id to the task that waits for the call, and its span."""
 
     async def on_chat_model_start(
         self,
@@ -132,11 +136,11 @@ class ModelSpans(AsyncCallbackHandler):
         model = str(known.get("ls_model_name", "unknown"))
         task = str(known.get("langgraph_checkpoint_ns", "")).rpartition(":")[2]
         attributes = {"gen_ai.operation.name": "chat", "gen_ai.request.model": model}
-        self._calls[run_id] = self._spans.child(self._spans.node(task), f"chat {model}", attributes)
+        self._calls[run_id] = task, self._spans.child(self._spans.node(task), f"chat {model}", attributes)
 
     async def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
         """End it with the tokens that the server counted."""
-        span = self._calls.pop(run_id, None)
+        _, span = self._calls.pop(run_id, (None, None))
         if span is None:
             return
         for generations in response.generations:
@@ -150,10 +154,18 @@ class ModelSpans(AsyncCallbackHandler):
 
     async def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         """End it as failed."""
-        span = self._calls.pop(run_id, None)
+        _, span = self._calls.pop(run_id, (None, None))
         if span is not None:
             _fail(span, type(error).__name__)
             span.end()
+
+    def cut_off(self, task: str | None = None) -> None:
+        """End the calls that a task, or anybody, still waits for: LangChain says nothing where their time is over."""
+        for run_id, (own, span) in list(self._calls.items()):
+            if task in (None, own):
+                del self._calls[run_id]
+                _fail(span, "cut off")
+                span.end()
 
 
 _TOLD = ("role", "node", "decided_by", "outcome", "reason")

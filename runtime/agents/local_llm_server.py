@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
+
+from runtime.agents.helper_process import end_with_parent
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -24,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--parallel", type=int, required=True, help="questions answered side by side")
     parser.add_argument("--threads", type=int, required=True)
     options = parser.parse_args(arguments)
+    parent = end_with_parent(sys.stdin.fileno())
     import xllamacpp
 
     parameters = xllamacpp.CommonParams()
@@ -39,10 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parameters.cors_origins, parameters.ui = "", False
     server = xllamacpp.Server(parameters)
     print(json.dumps({"address": server.listening_address}), flush=True)
-    while os.read(sys.stdin.fileno(), 4096):
-        pass
-    # The server's threads are not worth waiting for: nobody is left to answer.
-    os._exit(0)
+    parent.join()
 
 
 if __name__ == "__main__":

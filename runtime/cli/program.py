@@ -8,6 +8,7 @@ when it runs, so that --help does not wait for a compiler.
 from __future__ import annotations
 
 import errno
+import signal
 import sys
 from typing import Annotated, Any
 
@@ -101,4 +102,9 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that lacks a character shows ?, not a traceback
-    app(prog_name="edgewise")
+    try:
+        app(prog_name="edgewise")
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # it ends already: a second Ctrl-C would only print a traceback
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise
