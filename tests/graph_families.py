@@ -53,11 +53,13 @@ def run_family(
     families: GraphFamilies | None = None,
     **asked: Any,
 ) -> Done:
-    """Run a family; `asked` are fields of AgentRequest. Nothing is rehearsed unless they say so."""
+    """Run a family; `asked` are fields of AgentRequest. Nothing is rehearsed or waited for unless they say so."""
     home.mkdir(exist_ok=True)
     draft = home / "draft"
     draft.mkdir(exist_ok=True)
-    graph = families or prepared(AgentRequest(**{"rehearse": "off", **asked}), cluster, slots, environ or {})
+    graph = families or prepared(
+        AgentRequest(**{"rehearse": "off", "patience_s": 0.0, **asked}), cluster, slots, environ or {}
+    )
     quiet = RunProgress(Console(file=io.StringIO()), "test", slots)
     result = graph.run(home, draft, family, 1, load_workload("p1", cluster, 1), quiet)
     decisions, cases = asyncio.run(_remembered(graph.settings.memory or home / MEMORY, cluster))

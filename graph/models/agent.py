@@ -37,6 +37,28 @@ class Abilities:
 
 
 @dataclass
+class Presence:
+    """Whether a model on a server was there in the slot in hand."""
+
+    asked: int = 0
+    """Questions, those that the breaker refused included."""
+    answered: int = 0
+    passes: bool = False
+    """True where the last failure was one that waiting may mend."""
+    said: str = ""
+    """What came with it."""
+
+    @property
+    def missed(self) -> bool:
+        """True where it was asked in vain, and may be back later."""
+        return bool(self.asked and not self.answered and self.passes)
+
+    def begin(self) -> None:
+        """Begin the next slot."""
+        self.asked = self.answered = 0
+
+
+@dataclass
 class Endpoint:
     """A model on a server, as its agents know it. Shared, and changed as they learn."""
 
@@ -45,6 +67,7 @@ class Endpoint:
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
     abilities: Abilities = field(default_factory=Abilities)
     turns: Turns = field(default_factory=Turns)
+    presence: Presence = field(default_factory=Presence)
 
 
 @dataclass(frozen=True)

@@ -144,6 +144,7 @@ async def ask(
     if left_s <= 0:
         spent = Failure(Reason.BUDGET, "the seconds of the slot are spent", servers_fault=False)
         return Attempt(tuple(said), None, error=spent.told(agent.secrets))
+    agent.endpoint.presence.asked += 1
     leave = agent.endpoint.breaker.admit()
     if leave is None:
         return Attempt(tuple(said), None, error=_left_alone(agent).told(agent.secrets))
@@ -163,7 +164,7 @@ async def ask(
         known = True
         failure = _overdue(caller, left_s) if limit.expired() else classify(error)
     finally:
-        _tell_breaker(caller, leave, known, failure)
+        _tell(caller, leave, known, failure)
     return Attempt(
         messages=(*messages, *[_struck(message, agent) for message in said[len(messages) :]]),
         answer=None if answer is None else agent.secrets.strike(answer),
@@ -196,15 +197,19 @@ def _overdue(caller: Caller, left_s: float) -> Failure:
     return Failure(Reason.TIMEOUT, words, servers_fault=True, passes=True)
 
 
-def _tell_breaker(caller: Caller, leave: Leave, known: bool, failure: Failure | None) -> None:
+def _tell(caller: Caller, leave: Leave, known: bool, failure: Failure | None) -> None:
+    """Tell those who watch over the server how it fared."""
+    endpoint = caller.agent.endpoint
     if not known or (failure is not None and failure.reason in OURS and not failure.servers_fault):
         leave.withdraw()
     elif failure is None or not failure.servers_fault:
         leave.succeed()
+        endpoint.presence.answered, endpoint.presence.passes = endpoint.presence.answered + 1, False
     else:
         leave.fail()
+        endpoint.presence.passes, endpoint.presence.said = failure.passes, failure.told(caller.agent.secrets)
         if caller.wait_s is not None:
-            caller.agent.endpoint.breaker.hold(min(caller.wait_s, LONGEST_HOLD_S))
+            endpoint.breaker.hold(min(caller.wait_s, LONGEST_HOLD_S))
 
 
 def _struck(message: Message, agent: Agent) -> Message:

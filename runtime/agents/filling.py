@@ -16,7 +16,7 @@ from domain.testbed import Testbed
 from graph.models.agent import Agent
 from graph.models.asking import Asking
 from graph.models.budget import Budget
-from graph.models.client import ModelSettings, make_silent_agent, open_agents, with_base_url
+from graph.models.client import ModelSettings, Servers, make_silent_agent, open_agents, with_base_url
 from graph.models.tape import Tape
 from graph.slot.deps import Deps, Filling
 from graph.slot.planner_tools import planner_tools
@@ -46,8 +46,19 @@ class Models:
 
 
 @asynccontextmanager
-async def open_models(settings: AgentSettings, environ: Mapping[str, str] = os.environ) -> AsyncIterator[Models]:
+async def open_models(
+    settings: AgentSettings,
+    environ: Mapping[str, str] = os.environ,
+    known: Servers | None = None,
+    world: Callable[[], float] = time.monotonic,
+) -> AsyncIterator[Models]:
     """Start the local server where one is asked for, and connect; agents of a tape need neither.
+
+    Args:
+        settings: of the agents.
+        environ: where keys are looked up.
+        known: what is known of servers already; None begins anew.
+        world: seconds of the world that decides, for breakers.
 
     Raises:
         InputError: a key, a file or an extra is missing.
@@ -66,7 +77,9 @@ async def open_models(settings: AgentSettings, environ: Mapping[str, str] = os.e
         if settings.local is not None:
             server = await stack.enter_async_context(serve(settings.local))
             models = with_base_url(models, server.model, server.base_url)
-        agents = await stack.enter_async_context(open_agents(models, environ, prices=settings.prices))
+        agents = await stack.enter_async_context(
+            open_agents(models, environ, prices=settings.prices, known=known, clock=world)
+        )
         yield Models(settings, agents)
 
 

@@ -25,6 +25,7 @@ class AgentRequest:
     slot_tokens: int | None = None
     slot_usd: float | None = None
     slot_seconds: float | None = None
+    patience_s: float | None = None
     prices: Path | None = None
     llm: str | None = None
     tape: Path | None = None

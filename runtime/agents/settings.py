@@ -49,6 +49,8 @@ REHEARSED: Final = "+".join(STAND_INS.values())
 """Who takes over where agents are rehearsed and --fallback does not say: the rules that they are compared with."""
 CHECKPOINTS: Final = 1_000
 """Slots whose checkpoints are kept where --checkpoints does not say: all of a run of ten epochs, for Studio."""
+PATIENCE_S: Final = 300.0
+"""Seconds for which an outage of a model server is waited for where --patience does not say: models load in less."""
 LOCAL_TIMEOUT_S: Final = 600.0
 """For a model on this machine. Its answers take as long as they take: simulated time waits for them."""
 LOCAL_TOKENS: Final = 1024
@@ -64,6 +66,8 @@ class AgentSettings:
     local: Path | None = None
     """GGUF file to serve on this machine for the length of the run."""
     limits: Limits = field(default_factory=Limits)
+    patience_s: float = 0.0
+    """Seconds for which one outage of a model server is waited for, slot by slot as it would be live."""
     prices: dict[str, Price] = field(default_factory=dict)
     rehearsal: RehearsalSettings | None = None
     """How decisions of agents are rehearsed; None: they are taken as they are."""
@@ -177,6 +181,7 @@ def read_request(request: AgentRequest, slot_s: float, environ: Mapping[str, str
         models=models if reachable else None,
         local=local,
         limits=Limits(request.slot_tokens, request.slot_usd, seconds),
+        patience_s=0.0 if local is not None else _patience(request.patience_s),
         prices={} if request.prices is None else _prices(request.prices),
         rehearsal=rehearsal if reachable and request.rehearse != "off" else None,
         fallback=request.fallback,
@@ -202,6 +207,12 @@ def _checkpoints(text: str | None) -> int | None:
     if not text.isdecimal() or int(text) < 1:
         raise InputError(f"--checkpoints must be a number of slots, 1 or more, or all, not {text!r}.")
     return int(text)
+
+
+def _patience(given: float | None) -> float:
+    if given is not None and not 0.0 <= given < math.inf:
+        raise InputError(f"--patience must be 0 or more seconds, not {given:g}.")
+    return PATIENCE_S if given is None else given
 
 
 def _local_file(llm: str | None) -> Path | None:

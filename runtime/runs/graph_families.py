@@ -12,7 +12,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,8 @@ from domain.objective import summarise
 from domain.telemetry import Records
 from domain.testbed import Testbed
 from domain.workload import Workload
+from graph.models.client import Servers
+from graph.models.slot_clock import SlotClock
 from graph.slot.checkpoints import open_checkpointer
 from graph.slot.deps import Deps
 from graph.trace.lines import open_trace
@@ -47,6 +49,7 @@ from runtime.runs.graph_run import Approver, GraphRun
 from runtime.runs.loop import total_slots
 from runtime.runs.progress import RunProgress
 from runtime.runs.shadow import Shadow, Shadowed, ShadowTally
+from runtime.runs.waiting import WaitingTestbed
 from twin.twin import Twin
 
 MEMORY, CHECKPOINTS, JOURNAL = "memory.sqlite", "checkpoints.sqlite", "memory.journal"
@@ -70,6 +73,12 @@ class GraphFamilies:
     approver: Approver | None = None
     environ: Mapping[str, str] | None = None
     """Where keys are looked up; None is the process's own."""
+    known: Servers = field(default_factory=Servers, compare=False)
+    """What model servers were found to take."""
+
+    @property
+    def _environ(self) -> Mapping[str, str]:
+        return os.environ if self.environ is None else self.environ
 
     @property
     def memory_place(self) -> str:
@@ -123,8 +132,9 @@ class GraphFamilies:
             memory, run = await stack.enter_async_context(self._memory(home, family, seed))
             resumed = (home / CHECKPOINTS).exists()
             saver = await stack.enter_async_context(open_checkpointer(home / CHECKPOINTS, keep=settings.checkpoints))
+            world = SlotClock(cluster.slot_s)
             models = await stack.enter_async_context(
-                open_models(settings, os.environ if self.environ is None else self.environ)
+                open_models(settings, self._environ, self.known.anew(), world)
                 if any(map(has_agents, (family, *settings.shadows)))
                 else _nobody(settings)
             )
@@ -152,6 +162,9 @@ class GraphFamilies:
                 ]
                 write = stack.enter_context(written_lines(home / SHADOW))
                 testbed = shadowed = Shadowed(testbed, shadows, write)
+            if models.agents:
+                endpoints = {id(agent.endpoint): agent.endpoint for agent in models.agents.values()}.values()
+                testbed = WaitingTestbed(testbed, world, endpoints, settings.patience_s, progress.note)
             tape = await stack.enter_async_context(open_tape(settings, resumed=resumed)) if models.agents else None
             deps = make_deps(family, testbed, memory, run, seed, models, tape, baseline)
             deps.on_decisions = decisions.add

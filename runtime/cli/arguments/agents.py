@@ -61,6 +61,16 @@ SlotSecondsOption = Annotated[
         "a slot; none with --llm local",
     ),
 ]
+PatienceOption = Annotated[
+    float | None,
+    option(
+        "--patience",
+        "SECONDS",
+        "Most seconds that slots of a run last as long as live ones because a model server is away; 0: never.",
+        LIMITS,
+        "300; 0 with --llm local",
+    ),
+]
 SlotTokensOption = Annotated[int | None, option("--slot-tokens", "N", "Most tokens in one slot.", LIMITS)]
 SlotUsdOption = Annotated[float | None, option("--slot-usd", "USD", "Most US dollars in one slot.", LIMITS)]
 PricesOption = Annotated[
