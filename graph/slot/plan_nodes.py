@@ -159,8 +159,8 @@ class PlanNodes:
         Never where a rule that watches has asked for a new plan: it has seen what no mean of an epoch shows.
         """
         deps, now = self._deps, self._deps.last_case
-        if state.get("macro_epoch", -1) < 0:
-            return False
+        if state.get("macro_epoch", -1) < 0 or not state.get("macro_by", "").startswith("agent:"):
+            return False  # what is kept counts as the agent's, so it must be
         basis = state.get("macro_made", 0) - 1  # a plan is made on the telemetry of the epoch before
         if deps.reuse is None or now is None or basis < 0 or now.run != deps.run:
             return False

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import AsyncExitStack, closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,13 +23,21 @@ from pydantic import BaseModel, ConfigDict
 
 from domain.cluster import Cluster
 from domain.errors import InputError
-from domain.ledger import Role
+from domain.ledger import Case, Role
 from graph.slot.checkpoints import thread_of
 from graph.studio.world import Made
 from memory import MemoryAway, open_memory
 from memory.redaction import redact
 from policies.families import FAMILIES
-from runtime.replay.recorded import Slots, from_checkpoints, from_memory, with_worlds
+from runtime.replay.recorded import (
+    Slots,
+    decided_in,
+    decided_of,
+    filled,
+    from_checkpoints,
+    from_memory,
+    with_worlds,
+)
 from runtime.replay.supersteps import RecordedSlot, supersteps
 from twin.files import load_yaml
 from twin.testbeds import builtin_names, read_testbed, to_yaml
@@ -74,7 +82,10 @@ async def import_thread(recording: Recording, url: str = URL) -> str:
         InputError: there is no server, or it refuses.
     """
     steps = [step for slot in recording.slots for step in supersteps(slot, recording.cluster)]
-    planned = any(line["role"] == Role.PLANNER for slot in recording.slots for line in slot.decisions)
+    planned = any(
+        slot.before.get("macro_policy") or any(line["role"] == Role.PLANNER for line in slot.decisions)
+        for slot in recording.slots
+    )
     metadata = {"run": recording.run, "context": recording.context, "planned": planned}
     return await _create(url, supersteps=steps, metadata=metadata)
 
@@ -145,19 +156,23 @@ async def _from_folder(folder: Path, run: str | None, slots: Slots) -> Recording
     shared = token.exists()  # a memory that several runs share has unique names in it
     name = f"{settings.testbed}-{chosen}-{token.read_text('utf-8')}" if shared else chosen
     cluster = to_cluster(read_testbed(folder / "testbed.yaml"))
-    recorded: Sequence[RecordedSlot] = await from_checkpoints(folder / "checkpoints.sqlite", name)
+    everything: Sequence[RecordedSlot] = await from_checkpoints(folder / "checkpoints.sqlite", name)
+    recorded = [slot for slot in everything if slot.slot in slots]
     family, seed = names[chosen]
-    context: dict[str, Any] = {}
+    made, again = Made(_testbed(folder, settings.testbed), settings.workload, seed, settings.load), None
     if not settings.workload_files and settings.latency_weight == cluster.latency_weight:
-        made = Made(_testbed(folder, settings.testbed), settings.workload, seed, settings.load)
-        workload = load_workload(made.workload, cluster, seed, settings.load)
-        cases = []
+        again = load_workload(made.workload, cluster, seed, settings.load).arrivals
+    context = {} if again is None else asdict(made) | ({"family": family} if family in FAMILIES else {})
+    async with AsyncExitStack() as stack:
+        decisions, cases = decided_of(everything), list[Case]()
         if (folder / "memory.sqlite").exists():
-            async with open_memory(folder / "memory.sqlite") as memory:
-                cases = await memory.cases(cluster.name, run=name)
-        recorded = with_worlds(recorded, cluster, made, workload.arrivals, settings.slots, cases)
-        context = asdict(made) | ({"family": family} if family in FAMILIES else {})
-    return Recording(name, cluster, [slot for slot in recorded if slot.slot in slots], context)
+            memory = await stack.enter_async_context(open_memory(folder / "memory.sqlite"))
+            recorded = [await filled(slot, memory, name, cluster) for slot in recorded]
+            cases = await memory.cases(cluster.name, run=name)
+            decisions = decided_in(memory, name, everything[-1].slot + 1, cluster)
+        if again is not None:
+            recorded = await with_worlds(recorded, cluster, made, again, settings.slots, decisions, cases)
+    return Recording(name, cluster, recorded, context)
 
 
 def _testbed(folder: Path, name: str) -> str:

@@ -1,23 +1,28 @@
-"""Recorded runs, slot by slot: from checkpoints, which hold the graph's whole state, or from a memory's ledger."""
+"""Recorded runs, slot by slot: from checkpoints, which hold the graph's state, or from a memory's ledger, or both.
+
+On large clusters the state holds no decisions but those that stand out; then the ledger's are taken.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from domain.cluster import Cluster
 from domain.errors import InputError
 from domain.ledger import Case, Decision, Outcome, Role
 from domain.telemetry import Records
 from domain.workload import Arrivals
+from graph.gate.passage import Draft
 from graph.slot.checkpoints import open_checkpointer, thread_of
 from graph.slot.deps import GateSettings
 from graph.slot.nodes import view
 from graph.studio.world import Made, World
 from memory.store import Memory
 from runtime.replay.supersteps import RecordedSlot
+from runtime.runs.playing import LedgerGap, ledger_slots
 from twin.twin import Twin
 
 PLANNING = ("macro_policy", "macro_by", "macro_epoch", "macro_made")
@@ -51,6 +56,8 @@ async def from_checkpoints(path: Path, run: str) -> list[RecordedSlot]:
 
 def _of_state(state: dict[str, Any], earlier: dict[str, Any]) -> RecordedSlot:
     planned = {key: earlier[key] for key in PLANNING if key in earlier}
+    if planned.get("macro_policy"):
+        planned["plan_draft"] = earlier.get("plan_draft") or _in_hand(planned["macro_policy"], planned["macro_by"])
     return RecordedSlot(
         slot=state["slot"],
         decisions=state["decisions"],
@@ -90,18 +97,21 @@ async def _in_force(memory: Memory, run: str, slot: int) -> dict[str, Any] | Non
     return plans[-1].decision if plans else None
 
 
+def _in_hand(plan: dict[str, Any], by: str) -> dict[str, Any]:
+    """The draft of a plan in force, as the graph's state has it beside the plan: so nobody has changed it."""
+    return Draft(decision=plan, decided_by=by).to_json()
+
+
 def _of_ledger(
     slot: int, own: Sequence[Decision], records: Records, cluster: Cluster, in_force: dict[str, Any] | None
 ) -> RecordedSlot:
-    success = records.success
+    success, decided = records.success, Decided.of(slot, own, cluster)
     return RecordedSlot(
         slot=slot,
-        decisions=[decision.to_json() for decision in own],
-        deployments=[
-            {"node": cluster.node_index[str(d.node)], "allocations": d.decision} for d in own if d.role == Role.DEPLOYER
-        ],
-        routing=next((d.decision for d in own if d.role == Role.SCHEDULER), {}),
-        before={"macro_policy": in_force},
+        decisions=decided.lines,
+        deployments=decided.deployments,
+        routing=decided.routing,
+        before={"macro_policy": in_force, **({"plan_draft": _in_hand(in_force, "")} if in_force else {})},
         after={
             "outcome": {
                 "ended": len(records),
@@ -113,12 +123,58 @@ def _of_ledger(
     )
 
 
-def with_worlds(
+class Decided(NamedTuple):
+    """What was decided in a slot, as the state of a small cluster has it."""
+
+    slot: int
+    routing: dict[str, Any]
+    deployments: list[dict[str, Any]]
+    lines: list[dict[str, Any]]
+
+    @classmethod
+    def of(cls, slot: int, own: Sequence[Decision], cluster: Cluster) -> Decided:
+        """Of the ledger's entries. Raises KeyError for a node that the cluster has not."""
+        nodes = [d for d in own if d.role == Role.DEPLOYER]
+        return cls(
+            slot,
+            routing=next((d.decision for d in own if d.role == Role.SCHEDULER), {}),
+            deployments=[{"node": cluster.node_index[str(d.node)], "allocations": d.decision} for d in nodes],
+            lines=[d.to_json() for d in own],
+        )
+
+
+async def decided_in(memory: Memory, run: str, slots: int, cluster: Cluster) -> AsyncIterator[Decided]:
+    """Yield what was decided in the first slots of a run, up to the first of which the memory does not hold all."""
+    try:
+        async for slot, own in ledger_slots(memory, run, range(slots), cluster):
+            yield Decided.of(slot, own, cluster)
+    except LedgerGap:
+        return
+
+
+async def decided_of(recorded: Sequence[RecordedSlot]) -> AsyncIterator[Decided]:
+    """Yield what the states themselves say, up to the first slot that is missing or does not say."""
+    for slot, own in enumerate(recorded):
+        if own.slot != slot or not own.routing:
+            return
+        yield Decided(slot, dict(own.routing), [dict(d) for d in own.deployments], [dict(d) for d in own.decisions])
+
+
+async def filled(own: RecordedSlot, memory: Memory, run: str, cluster: Cluster) -> RecordedSlot:
+    """Take decisions that the state is too small to hold from the ledger, where that has them."""
+    if own.routing or not (entries := await memory.decisions(run, own.slot)):
+        return own
+    decided = Decided.of(own.slot, entries, cluster)
+    return replace(own, routing=decided.routing, deployments=decided.deployments, decisions=decided.lines)
+
+
+async def with_worlds(
     recorded: Sequence[RecordedSlot],
     cluster: Cluster,
     made: Made,
     arrivals: Callable[[int], Arrivals],
     covered: int,
+    decisions: AsyncIterable[Decided],
     cases: Iterable[Case] = (),
 ) -> list[RecordedSlot]:
     """Give slots the world that they left behind, so that a thread can go on from any of them.
@@ -127,27 +183,32 @@ def with_worlds(
     dry run, for one, decided what never came about.
 
     Args:
-        recorded: all slots of a run from slot 0 on, with snapshots.
+        recorded: slots of a run, with snapshots.
         cluster: that it ran on.
         made: what its world was made of.
         arrivals: of a slot.
         covered: slots with arrivals; a world is for those alone.
+        decisions: of the run, from slot 0 on.
         cases: of the run.
     """
-    by_epoch = {case.epoch: case for case in cases}
+    by_epoch, wanted = {case.epoch: case for case in cases}, {own.slot: own for own in recorded}
     detailed = cluster.n_nodes <= GateSettings().full_detail_nodes
-    world, twin, found = World.new(made, cluster), Twin(cluster), list[RecordedSlot]()
-    for own in recorded:
-        seen = view(cluster, twin.observe(), detailed)
-        if own.slot != world.slots or own.slot >= covered or own.before.get("snapshot") != seen:
+    world, twin, found = World.new(made, cluster), Twin(cluster), dict[int, RecordedSlot]()
+    async for decided in decisions:
+        slot = decided.slot
+        own = wanted.get(slot)
+        if slot >= covered or slot > max(wanted, default=-1):
             break
-        world = world.then(cluster, own.routing, own.deployments, own.decisions)
-        world.decide(own.slot, twin)
-        twin.advance(arrivals(own.slot))
-        own = replace(own, after={**own.after, "world": world.pack()})
-        epoch, left = divmod(own.slot + 1, cluster.epoch_slots)
+        if own is not None and own.before.get("snapshot") != view(cluster, twin.observe(), detailed):
+            break
+        world = world.then(cluster, decided.routing, decided.deployments, decided.lines)
+        world.decide(slot, twin)
+        twin.advance(arrivals(slot))
+        packed = None if own is None else world.pack()
+        epoch, left = divmod(slot + 1, cluster.epoch_slots)
         if not left:
             world = replace(world, last_case=by_epoch.get(epoch - 1))
-            own = replace(own, remembered={"world": world.pack()})
-        found.append(own)
-    return [*found, *recorded[len(found) :]]
+        if own is not None:
+            remembered = {} if left else {"world": world.pack()}
+            found[slot] = replace(own, after={**own.after, "world": packed}, remembered=remembered)
+    return [found.get(own.slot, own) for own in recorded]

@@ -9,6 +9,7 @@ from typing import Any
 from domain.cluster import Cluster
 from domain.ledger import Outcome, Role
 from graph.gate.passage import PREVIOUS, Draft
+from graph.slot.deps import GateSettings
 
 Superstep = dict[str, Any]
 """{"updates": [{"values": …, "as_node": …}, …]} as threads.create of the LangGraph server takes it."""
@@ -79,7 +80,7 @@ def staged(line: Mapping[str, Any], last: Mapping[str, Any] | None = None) -> li
         last: the draft at the end, which the short form needs.
     """
     if not isinstance(line["attempts"], Sequence):
-        return [("propose", dict(last or {})), ("check", None)]
+        return [("propose", dict(last or _draft([], {**line, "decision": {}}))), ("check", None)]
     attempts, outcome = [dict(attempt) for attempt in line["attempts"]], Outcome(line["outcome"])
     final = _draft(attempts, line)
     questions = [attempt for attempt in attempts if attempt["messages"]]  # the others are of rules that would not do
@@ -119,13 +120,20 @@ def _adopted(line: Mapping[str, Any], recorded: RecordedSlot, epoch: int) -> dic
 
 
 def _deployers(recorded: RecordedSlot, lines: Sequence[Mapping[str, Any]], cluster: Cluster) -> list[dict[str, Any]]:
-    """One update per node, as the graph has one task per node."""
-    by_node = {cluster.node_index[str(line["node"])]: line for line in lines}
-    return [
-        _update("deployer", {"decisions": [by_node[entry["node"]]], "deployments": [entry]})
-        for entry in recorded.deployments
-        if entry["node"] in by_node
+    """One update per task of the graph: for a node, or for a shard of them; one where there is nothing to tell."""
+    by_node, gate = {cluster.node_index[str(line["node"])]: line for line in lines}, GateSettings()
+    told = {entry["node"]: entry for entry in recorded.deployments}
+    size = 1 if cluster.n_nodes <= gate.shard_above else gate.shard_nodes
+    shards = [range(n, min(n + size, cluster.n_nodes)) for n in range(0, cluster.n_nodes, size)]
+    updates = [
+        {
+            "decisions": [by_node[n] for n in shard if n in by_node],
+            "deployments": [told[n] for n in shard if n in told],
+        }
+        for shard in shards
+        if any(n in by_node or n in told for n in shard)
     ]
+    return [_update("deployer", update) for update in updates or [{"decisions": []}]]
 
 
 def _update(node: str, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,17 +15,28 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import StateUpdate
 from typer.testing import CliRunner
 
+from domain.cluster import Cluster
 from domain.errors import InputError
 from domain.ledger import Outcome, Role
 from graph.gate.passage import Draft, can_repair
 from graph.slot.build import SlotGraph, build_graph
+from graph.slot.checkpoints import open_checkpointer
+from graph.slot.deps import Filling
 from graph.studio import serving as studio
 from graph.studio.world import Made, World
+from memory import open_memory
+from policies.families import make
+from policies.random import RandomPlanner
 from runtime.replay.import_thread import command, parse_slots, read_source
-from runtime.replay.recorded import Slots, from_checkpoints, from_memory, with_worlds
+from runtime.replay.recorded import Slots, decided_of, from_checkpoints, from_memory, with_worlds
 from runtime.replay.supersteps import RecordedSlot, staged, supersteps
-from tests.agents import bristol_run, uneven_agents
-from twin.testbeds import load_builtin, read_testbed, to_yaml
+from runtime.runs.graph_run import GraphRun
+from tests.agents import asker, bristol_run, deps_of, uneven_agents
+from tests.studio_threads import Thread
+from twin.testbed import TwinTestbed
+from twin.testbeds import generate, load_builtin, read_testbed, to_yaml, write_testbed
+from twin.testbeds.build import to_cluster
+from twin.twin import Twin
 from twin.workloads import load_workload
 
 BRISTOL = load_builtin("bristol")
@@ -121,9 +132,10 @@ async def test_a_run_that_can_be_played_again_gets_worlds_and_one_that_cannot_ge
         await run.run()
     recorded = await from_checkpoints(tmp_path / "checkpoints.sqlite", "test")
     made, workload = Made("bristol", "p1", 3), load_workload("p1", BRISTOL, 3)
-    worlds = with_worlds(recorded, BRISTOL, made, workload.arrivals, covered=3)
+    worlds = await with_worlds(recorded, BRISTOL, made, workload.arrivals, 3, decided_of(recorded))
     assert [World.unpack(s.after["world"]).slots if "world" in s.after else None for s in worlds] == [1, 2, 3, None]
-    other = with_worlds(recorded, BRISTOL, made, load_workload("p1", BRISTOL, 4).arrivals, covered=4)
+    arrivals = load_workload("p1", BRISTOL, 4).arrivals
+    other = await with_worlds(recorded, BRISTOL, made, arrivals, 4, decided_of(recorded))
     assert ["world" in slot.after for slot in other] == [True, False, False, False]  # slot 1 saw other arrivals
     assert other[1:] == recorded[1:]
 
@@ -150,6 +162,68 @@ async def test_every_source_of_a_run_can_be_read(tmp_path: Path) -> None:
     ledger = await read_source(str(folder / "memory.sqlite"), "AL-seed3", Slots(), "bristol")
     assert [slot.routing for slot in states.slots] == [slot.routing for slot in ledger.slots]
     assert [slot.deployments for slot in states.slots] == [slot.deployments for slot in ledger.slots]
+
+
+async def large_folder(folder: Path, slots: int, agents: bool = False) -> Cluster:
+    """The folder of a run on a cluster of which the graph's state holds no more than sums."""
+    testbed = generate(36, 1).model_copy(update={"epoch_slots": 3})
+    write_testbed(folder / "testbed.yaml", testbed)
+    cluster = to_cluster(testbed)
+    world = TwinTestbed(Twin(cluster), load_workload("p1", cluster, 3))
+    async with (
+        open_memory(folder / "memory.sqlite") as memory,
+        open_checkpointer(folder / "checkpoints.sqlite") as saver,
+    ):
+        deps = deps_of(make("AL", cluster), world, memory, "AL-seed3")
+        deps.planner = Filling("random", RandomPlanner(cluster))
+        if agents:
+            deps.scheduler = Filling("model", asker=asker(lambda *question: "{}"))
+        await GraphRun(deps, saver, slots, replays=True).run()
+    (folder / "settings.yaml").write_text(
+        f"testbed: {cluster.name}\nworkload: p1\nworkload_files: {{}}\nload: 1.0\nfamilies: [AL]\nseeds: [3]\n"
+        "slots: 9\nlatency_weight: 0.5\nepoch_slots: 3\n"
+    )
+    return cluster
+
+
+async def test_a_run_on_a_large_cluster_is_told_from_its_ledger_and_can_be_gone_on_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = await large_folder(tmp_path, 5)
+    monkeypatch.chdir(tmp_path)
+    thread = Thread(monkeypatch)
+    recording = await read_source(str(tmp_path), None, Slots(2, 3), "bristol")
+    graph = build_graph(studio._at_rest(cluster, planned=True), thread.saver)
+    steps = [step for slot in recording.slots for step in supersteps(slot, cluster)]
+    await graph.abulk_update_state(
+        thread.at, [[StateUpdate(u["values"], u["as_node"]) for u in step["updates"]] for step in steps]
+    )
+    end = (await thread.history())[0].values
+    assert len(end["decisions"]) == 2 + cluster.n_nodes  # slot 3 begins an epoch
+    assert len(end["deployments"]) == cluster.n_nodes
+    assert end["routing"].keys() == cluster.node_index.keys()
+    assert World.unpack(end["world"]).slots == 4
+    whole = await read_source(str(tmp_path), None, Slots(4), "bristol")
+    onward = await thread.run(4, **recording.context | {"planner": "random"})
+    assert onward["outcome"] == whole.slots[0].after["outcome"]
+    assert onward["macro_by"] == "rule:random"
+    assert "person" not in {line["decided_by"] for line in onward["decisions"]}
+
+
+@pytest.mark.parametrize("agents", [False, True])
+async def test_checkpoints_of_a_large_cluster_alone_tell_what_they_have(agents: bool, tmp_path: Path) -> None:
+    cluster = await large_folder(tmp_path, 3, agents)
+    source = str(tmp_path / "checkpoints.sqlite")
+    recording = await read_source(source, "AL-seed3", Slots(), str(tmp_path / "testbed.yaml"))
+    graph = build_graph(studio._at_rest(cluster, planned=True), InMemorySaver())
+    at: RunnableConfig = {"configurable": {"thread_id": "t"}}
+    steps = [step for slot in recording.slots for step in supersteps(slot, cluster)]
+    await graph.abulk_update_state(
+        at, [[StateUpdate(u["values"], u["as_node"]) for u in step["updates"]] for step in steps]
+    )
+    end = (await graph.aget_state(at)).values
+    assert end["outcome"] == recording.slots[-1].after["outcome"]
+    assert [line["outcome"] for line in end["decisions"]] == (["fallback"] if agents else ["rule"])
 
 
 async def test_what_cannot_be_imported_says_why(tmp_path: Path) -> None:
