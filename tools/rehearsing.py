@@ -88,6 +88,8 @@ def rehearse(
         seen = twin.observe()
         twin.route(rules.schedule(seen, policy))
         for n in range(cluster.n_nodes):
+            if stop is not None and stop.is_set():
+                raise Stopped
             deployment = rules.deploy(seen, n, policy)
             if deployment is not None:
                 twin.deploy(deployment)
@@ -161,10 +163,15 @@ def rehearse_tool(
             raise ToolException("No slot has passed yet, so there are no arrivals to rehearse with; plan without.")
         arrivals = come_again(traffic, cluster.slot_s, seen.slot, slots)
         stop, acting = threading.Event(), rules()
+        playing = asyncio.ensure_future(
+            asyncio.to_thread(rehearse, cluster, seen, arrivals, policy, acting, slots, stop)
+        )
         try:
-            found = await asyncio.to_thread(rehearse, cluster, seen, arrivals, policy, acting, slots, stop)
-        finally:
-            stop.set()  # a call that was cut off must not go on computing
+            found = await asyncio.shield(playing)
+        except asyncio.CancelledError:  # the rules are the run's own: whoever comes next must have them for itself
+            stop.set()
+            await asyncio.gather(playing, return_exceptions=True)
+            raise
         return {"predicted": _told(cluster, found), "assumed": _assumed(acting, min(len(traffic), slots), slots)}
 
     return make_tool(

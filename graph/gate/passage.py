@@ -7,6 +7,7 @@ and checkpoint it between them.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -252,12 +253,21 @@ def _alike(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-async def decide(kind: Kind[T], ask: Asker, model: str) -> Draft:
-    """Take a decision through the whole gate in one go, as each deployer does."""
+async def decide(kind: Kind[T], ask: Asker, model: str, *, apart: bool = False) -> Draft:
+    """Take a decision through the whole gate in one go, as each deployer does.
+
+    Args:
+        kind: of the decision.
+        ask: the model.
+        model: its name.
+        apart: let a fallback work in a thread: a planner takes seconds, in which others' questions would stand still.
+    """
     draft = check(kind, await propose(kind, ask), model)
     if can_repair(draft):
         draft = check(kind, await repair(kind, draft, ask), model)
-    return draft if draft.settled else fall_back(kind, draft)
+    if draft.settled:
+        return draft
+    return await asyncio.to_thread(fall_back, kind, draft) if apart else fall_back(kind, draft)
 
 
 def _broken(draft: Draft, sentences: list[str], reason: Reason) -> Draft:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -203,6 +204,15 @@ class Deps:
         if self.rehearsal is not self.fallbacks.planner:
             rules.append(self.rehearsal)
         return watch(rules, snapshot)
+
+    async def watched(self, snapshot: Snapshot) -> bool:
+        """Like `watch`, in a thread where a rule may search for a quarter of a second: the event loop is not ours."""
+        planner = self.planner and self.planner.rule
+        if any(
+            isinstance(one, (RehearsalPlanner, Rehearser)) for one in (planner, self.fallbacks.planner, self.rehearsal)
+        ):
+            return await asyncio.to_thread(self.watch, snapshot)
+        return self.watch(snapshot)
 
     def planned(self, snapshot: Snapshot, outcome: Outcome | None, decided_by: str) -> None:
         """Tell the rules that worked on the plan of this snapshot that they did so, in an earlier process.

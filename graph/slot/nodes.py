@@ -35,7 +35,7 @@ class SlotNodes:
         """Start the slot: one snapshot for all who decide, empty lists, counters of a new epoch."""
         cluster = self._deps.testbed.cluster
         snapshot = await self._deps.snapshot(state["slot"])
-        changed = self._deps.watch(snapshot)
+        changed = await self._deps.watched(snapshot)
         traffic, last = state.get("traffic", []), state.get("last_traffic", [])
         begun = (state.get("snapshot") or {}).get("slot") == state["slot"]  # a slot that was cut off starts over
         if state["slot"] % cluster.epoch_slots == 0 and not begun:

@@ -109,6 +109,9 @@ class ShadowFigures(_Model):
 
     family: str
     slots: int
+    """In which it decided."""
+    failed: int = 0
+    """Slots in which it could not."""
     routes_differ: float
     """Share of routes that differ from the acting ones."""
     deployments_differ: float

@@ -48,7 +48,8 @@ from runtime.runs.dry_run import DRY_RUN, DryRun
 from runtime.runs.graph_run import Approver, GraphRun
 from runtime.runs.loop import total_slots
 from runtime.runs.progress import RunProgress
-from runtime.runs.shadow import Shadow, Shadowed, ShadowTally
+from runtime.runs.shadow import Shadow
+from runtime.runs.shadowed import Shadowed, ShadowTally
 from runtime.runs.waiting import WaitingTestbed
 from twin.twin import Twin
 
@@ -182,6 +183,8 @@ class GraphFamilies:
                 notes.append(no_model_note(family))
             if dry is not None:
                 notes.append(dry.note())
+            if shadowed is not None:
+                notes += shadowed.notes()
             filled = {role: a.name for role, a in models.agents.items() if roles_of(recipe_of(family))[role] == AGENT}
             tally.decided_by = decisions.decided_by
             if dry is None:  # of what is not carried out, nothing can come
@@ -236,6 +239,7 @@ def _shadow_figures(code: str, tally: ShadowTally) -> ShadowFigures:
     return ShadowFigures(
         family=code,
         slots=tally.slots,
+        failed=tally.failed,
         routes_differ=tally.routes_differ / max(tally.routes, 1),
         deployments_differ=tally.deployments_differ / max(tally.deployments, 1),
         predicted_regret=float(np.mean(tally.regrets)) if tally.regrets else None,

@@ -9,10 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from domain.decisions import Allocation, Deployment, RoutingPlan
+from domain.decisions import Allocation, Deployment, MacroPolicy, RoutingPlan
 from domain.errors import InputError
-from domain.ledger import Outcome
+from domain.ledger import Outcome, Role
+from domain.telemetry import Snapshot
+from graph.gate.passage import Draft
+from graph.slot.deps import Filling
+from memory import open_memory
 from policies.families import FAMILIES, make
+from policies.random import RandomPlanner
 from runtime.agents.request import AgentRequest
 from runtime.cli.commands.agent_runs import by_graph
 from runtime.results.columns import PartWriter
@@ -20,11 +25,14 @@ from runtime.results.summary import FamilyResult
 from runtime.results.tally import Tally
 from runtime.runs.graph_families import GraphFamilies
 from runtime.runs.loop import run_slots
-from runtime.runs.shadow import Decisions, predict
+from runtime.runs.shadow import Decisions, Shadow, ShadowFailedError
+from runtime.runs.shadowed import predict
 from tests.agent_server import decides, serving, sound_answers
+from tests.agents import deps_of
 from tests.clusters import quiet
 from tests.graph_families import CLUSTER, run_family
 from tools.traffic import SlotTraffic, come_again
+from twin.testbed import TwinTestbed
 from twin.twin import Twin
 from twin.workloads import load_workload
 
@@ -68,6 +76,67 @@ def test_agents_can_be_tried_as_a_shadow_before_they_act(tmp_path: Path) -> None
     assert {d.outcome for d in done.decisions} == {Outcome.RULE}
     assert done.result.agents == {}
     assert done.result.shadows[0].slots == SLOTS
+
+
+def test_a_shadow_that_fails_costs_the_acting_run_nothing_and_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = run_family(tmp_path / "plain", "RL", via_graph=True)
+    routes, plans = Shadow._route, RandomPlanner.plan
+
+    async def fails(self: Shadow, snapshot: Snapshot) -> Draft:
+        if snapshot.slot == 2:
+            raise ZeroDivisionError("no traffic")
+        return await routes(self, snapshot)
+
+    def fails_to_plan(self: Any, snapshot: Snapshot, history: Any, rng: Any) -> MacroPolicy:
+        if snapshot.slot == 4:
+            raise KeyError("LM7")
+        return plans(self, snapshot, history, rng)
+
+    monkeypatch.setattr(Shadow, "_route", fails)
+    monkeypatch.setattr(RandomPlanner, "plan", fails_to_plan)
+    done = run_family(tmp_path / "watched", "RL", via_graph=True, shadow=("random+average+lyapunov", "RR"))
+    assert done.records == plain.records
+    one, other = done.result.shadows
+    assert (one.slots, one.failed, other.slots, other.failed) == (SLOTS - 2, 2, SLOTS - 1, 1)
+    assert done.result.notes == [
+        f"The shadow {shadow} could not decide {failed} of 8 slots; "
+        "first in slot 2: internal: ZeroDivisionError: no traffic"
+        for shadow, failed in ((one.family, 2), (other.family, 1))
+    ]
+    failed = [(line["slot"], line["shadow"], line["failed"]) for line in lines(done.home) if "failed" in line]
+    assert (4, one.family, "internal: KeyError: 'LM7'") in failed
+    assert [line["slot"] for line in lines(done.home) if line["shadow"] == one.family] == list(range(SLOTS))
+
+
+async def test_a_slot_that_a_shadow_failed_in_is_found_in_its_ledger_and_is_not_decided_later(tmp_path: Path) -> None:
+    testbed = TwinTestbed(Twin(CLUSTER), load_workload("p1", CLUSTER, 1))
+    before = await testbed.observe()
+    async with open_memory(tmp_path / "m.sqlite") as memory:
+        acting = deps_of(make("RL", CLUSTER), testbed, memory, "acting")
+
+        def shadow(rule: Any) -> Shadow:
+            deps = deps_of(make("AL", CLUSTER), testbed, memory, "shadow")
+            deps.planner = Filling("random", RandomPlanner(CLUSTER))
+            deps.scheduler = Filling("x", rule)
+            return Shadow(deps)
+
+        class Fails:
+            def schedule(self, *given: Any) -> RoutingPlan:
+                raise OSError("disk full")
+
+        with pytest.raises(ShadowFailedError, match="internal: OSError: disk full"):
+            await shadow(Fails()).decide(before, acting)
+        kept = await memory.decisions("shadow", 0)
+        assert [(str(d.role), d.decided_by) for d in kept if d.role is not Role.DEPLOYER] == [
+            ("planner", "rule:random"),
+            ("scheduler", "fallback:failed"),
+        ]
+        acting.replaying = True  # the run goes on after a kill
+        with pytest.raises(ShadowFailedError, match="internal: OSError: disk full"):
+            await shadow(make("AL", CLUSTER).scheduler).decide(before, acting)
+        assert await memory.decisions("shadow", 0) == kept
 
 
 def test_the_prediction_prefers_serving_to_not_serving() -> None:

@@ -21,7 +21,8 @@ from memory import MemoryAway, open_memory
 from policies.families import make
 from policies.rehearsal.planner import RehearsalPlanner
 from runtime.runs.graph_run import GraphRun
-from runtime.runs.shadow import Shadow, Shadowed
+from runtime.runs.shadow import Shadow
+from runtime.runs.shadowed import Shadowed
 from tests.agents import asker, deps_of
 from tests.clusters import planner_answer, scheduler_answer
 from tests.stopping import CLUSTER, DEPLOYED, PLAN, ROUTES, SLOTS, STOP, Run, Stopped, lose, stopping

@@ -21,7 +21,7 @@ from policies.shares import ShareScheduler
 from tests.agents import bristol_run
 from tests.clusters import tiny
 from tests.tool_calls import BRISTOL, PLAN, ask, named
-from tools.rehearsing import Rules, Stopped, rehearse
+from tools.rehearsing import Rules, Stopped, rehearse, rehearse_tool
 from tools.traffic import SlotTraffic, WatchedTestbed, come_again
 from twin.testbed import TwinTestbed
 from twin.twin import Twin
@@ -166,3 +166,37 @@ def test_the_share_scheduler_follows_the_shares() -> None:
     assert drawn == pytest.approx([0, 0.75, 0, 0.25, 0, 0], abs=0.03)  # 2400 draws: three standard errors are 0.027
     assert set(plans[:, :, 1].ravel().tolist()) == {2}
     assert all(cluster.feasible[n, 3] for n in plans[:, :, 3].ravel())  # no shares: any node that can
+
+
+async def test_a_call_that_is_cut_off_returns_when_nobody_uses_the_rules_any_more() -> None:
+    cluster, started, go_on = tiny(), threading.Event(), threading.Event()
+    using = list[str]()
+
+    def schedule(snapshot: Snapshot, policy: MacroPolicy) -> RoutingPlan:
+        using.append("used")
+        started.set()
+        go_on.wait(5)
+        using.append("left")
+        return RoutingPlan(np.zeros((2, 2), dtype=np.int64))
+
+    async def snapshot() -> Snapshot:
+        return Twin(cluster).observe()
+
+    one, policy = np.ones((2, 2), dtype=np.int64), MacroPolicy.unrestricted(cluster)
+    tool = rehearse_tool(
+        cluster,
+        snapshot,
+        lambda: [SlotTraffic(one, one)],
+        lambda text: policy,
+        lambda: Rules(schedule, lambda seen, n, policy: None, "the run's own"),
+    )
+    call = asyncio.create_task(tool.ainvoke({"macro_policy": policy.to_json(cluster), "slots": 4}))
+    await asyncio.to_thread(started.wait)
+    call.cancel()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not call.done()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert using == ["used", "left"]
