@@ -42,14 +42,15 @@ def plural(count: int, word: str) -> str:
 
 
 def capacity(node: Node) -> str:
-    """C_n, M_n, G_n and V_n of one node."""
-    gpus = (
-        f"{plural(node.gpus, 'GPU')} {quoted(node.gpu_model or '')}, {number(node.vram_gb)} GB vRAM in all, "
-        f"{plural(node.vgpus, 'vGPU')}"
-        if node.vgpus
-        else "no GPU"
-    )
-    return f"{node.cpu_cores} cores of {quoted(node.cpu_model)}, {number(node.ram_gb)} GB RAM, {gpus}"
+    """C_n, M_n, G_n and V_n of one node, and what each of its GPUs has of V_n."""
+    cores = f"{node.cpu_cores} cores of {quoted(node.cpu_model)}"
+    if not node.vgpus:
+        return f"{cores}, {number(node.ram_gb)} GB RAM, no GPU"
+    gpus, vgpus = f"{plural(node.gpus, 'GPU')} {quoted(node.gpu_model or '')}", plural(node.vgpus, "vGPU")
+    if node.unified_memory:
+        return f"{cores}, {number(node.ram_gb)} GB of memory for CPU and GPU together, {gpus}, {vgpus}"
+    each = " each" if node.gpus > 1 else " in all"
+    return f"{cores}, {number(node.ram_gb)} GB RAM, {gpus}, {number(node.gpu_vram_gb)} GB vRAM{each}, {vgpus}"
 
 
 def nodes_by_hardware(cluster: Cluster) -> str:
@@ -89,11 +90,13 @@ def _lm_line(cluster: Cluster, i: int, nodes: Sequence[int], needs: bool) -> str
         sizes = [f"{number(slowest)} s per prompt with {plural(first, 'core')}"]
         sizes += [f"{number(seconds)} with {cores}" for cores, seconds in points]
         parts.append(f"on CPU{name} {', '.join(sizes)}, start {number(lm.start_cpu_s)} s")
-    gpus = [cluster.nodes[n] for n in nodes if cluster.runs_on_gpu(n, i)]
-    for gpu in dict.fromkeys(node.gpu_model for node in gpus if node.gpu_model):
-        most = max(node.vgpus_per_gpu for node in gpus if node.gpu_model == gpu)
-        name = f" {quoted(gpu)}" if len({node.gpu_model for node in gpus}) > 1 else ""
-        takes = f" ({number(lm.vram_gb)} GB vRAM, {plural(lm.host_cores, 'host core')})" if needs else ""
+    gpus = [n for n in nodes if cluster.runs_on_gpu(n, i)]
+    models = list(dict.fromkeys(cluster.nodes[n].gpu_model or "" for n in gpus))
+    for gpu in models:
+        own = [n for n in gpus if cluster.nodes[n].gpu_model == gpu]
+        most = max(cluster.nodes[n].vgpus_per_gpu for n in own)
+        name = f" {quoted(gpu)}" if len(models) > 1 else ""
+        takes = f" ({_on_gpu(cluster, i, own)})" if needs else ""
         profile = lm.gpu_profiles[gpu]
         shared = f", {number(profile.seconds_per_prompt(1 / most))} with all vGPUs of the GPU busy" if most > 1 else ""
         parts.append(
@@ -101,6 +104,17 @@ def _lm_line(cluster: Cluster, i: int, nodes: Sequence[int], needs: bool) -> str
             f"start {number(lm.start_gpu_s)} s"
         )
     return f"{'; '.join(parts)}; stop {number(lm.stop_s)} s"
+
+
+def _on_gpu(cluster: Cluster, i: int, nodes: Sequence[int]) -> str:
+    """What LM i takes on vGPUs of nodes with the same model of GPU."""
+    lm, unified = cluster.lms[i], {cluster.nodes[n].unified_memory for n in nodes}
+    memory = [f"{number(lm.vram_gb)} GB vRAM"] if False in unified else []
+    memory += [f"{number(lm.unified_memory_gb)} GB where CPU and GPU use one memory"] if True in unified else []
+    fewest = sorted({cluster.least_vgpus(n, i) for n in nodes})
+    if fewest[-1] > 1:
+        memory.append(f"at least {' or '.join(map(str, fewest))} vGPUs{', by node' if len(fewest) > 1 else ''}")
+    return ", ".join([*memory, plural(lm.host_cores, "host core")])
 
 
 # What happens now

@@ -157,5 +157,7 @@ def _pod(phase: int, cores: int, vgpus: int, left_s: float) -> str:
 
 
 def _limits(node: Node) -> tuple[str, ...]:
-    limits = (f" of {node.cpu_cores} cores", f" of {number(node.ram_gb)} GB RAM")
-    return (*limits, f" of {node.vgpus} vGPUs", f" of {number(node.vram_gb)} GB vRAM") if node.vgpus else limits
+    memory = "GB for CPU and GPU" if node.unified_memory else "GB RAM"
+    limits = [f" of {node.cpu_cores} cores", f" of {number(node.ram_gb)} {memory}"]
+    limits += [f" of {node.vgpus} vGPUs"] if node.vgpus else []
+    return (*limits, *([f" of {number(node.vram_gb)} GB vRAM"] if node.vgpus and not node.unified_memory else []))
