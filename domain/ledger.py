@@ -90,6 +90,10 @@ class Attempt:
         return cls(**{**data, "messages": tuple(data["messages"]), "violations": tuple(data["violations"])})
 
 
+NOTHING = "rule:nothing runs here"
+"""Who decided for a node on which no LM can run: nobody was asked, and nobody is counted."""
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """One entry of the ledger. Its key is (run, slot, role, node): written once, never decided twice."""
@@ -100,7 +104,7 @@ class Decision:
     node: str | None
     """Node name for a deployment, else None."""
     decided_by: str
-    """'agent:MODEL', 'rule:NAME', 'fallback:NAME', 'rehearsal:NAME', 'reused' or 'person'."""
+    """'agent:MODEL', 'rule:NAME', 'fallback:NAME', 'rehearsal:NAME', 'reused', 'person' or NOTHING."""
     outcome: Outcome
     decision: dict[str, Any]
     """The decision in its form with names, as it was applied."""

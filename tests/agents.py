@@ -73,10 +73,17 @@ def good_deployment(cluster: Cluster, plan: str, node: str) -> str:
 
 @asynccontextmanager
 async def bristol_run(
-    folder: Path, family: str = "RL", slots: int = 4, *, run: str = "test", epoch_slots: int = 50, **fillings: Any
+    folder: Path,
+    family: str = "RL",
+    slots: int = 4,
+    *,
+    run: str = "test",
+    epoch_slots: int = 50,
+    cluster: Cluster | None = None,
+    **fillings: Any,
 ) -> AsyncIterator[GraphRun]:
     """A run on bristol in the twin, memory and checkpoints in `folder`; `fillings` replace parts of the family's."""
-    cluster = replace(load_builtin("bristol"), epoch_slots=epoch_slots)
+    cluster = replace(cluster or load_builtin("bristol"), epoch_slots=epoch_slots)
     testbed = TwinTestbed(Twin(cluster), load_workload("p1", cluster, 3))
     async with (
         open_memory(folder / "memory.sqlite") as memory,

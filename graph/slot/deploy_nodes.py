@@ -8,7 +8,7 @@ from typing import Any
 
 from langgraph.types import Send
 
-from domain.ledger import Outcome, Reason, Role
+from domain.ledger import NOTHING, Outcome, Reason, Role
 from domain.telemetry import Snapshot
 from graph.gate.passage import Draft, decide, settled_by_rule
 from graph.rehearsal.drafts import not_rehearsed
@@ -70,6 +70,8 @@ class DeployNodes:
         if math.isnan(snapshot.age_s[n]):  # whatever was decided could not be held against what the node has left
             return Draft(decision={}, outcome=Outcome.FALLBACK, decided_by="fallback:unchanged", reason=Reason.UNREAD)
         kind = DeploymentKind(deps, snapshot, n, macro)
+        if filling.asker is not None and not cluster.feasible[n].any():  # there is nothing to ask
+            return Draft(decision={}, outcome=Outcome.RULE, decided_by=NOTHING)
         if filling.asker is not None:
             return await decide(kind, filling.asker(slot, name), filling.name)
         rng = generator(deps.seed, DEPLOYER, slot, n)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from domain.ledger import Attempt, Decision, Outcome, Role
+from domain.ledger import NOTHING, Attempt, Decision, Outcome, Role
 from graph.models.budget import Price
 from graph.models.wrapping import bare_object
 from runtime.results.summary import RoleFigures
@@ -46,6 +46,8 @@ class DecisionTally:
     def add(self, decisions: Iterable[Decision]) -> None:
         """Count ledger entries."""
         for decision in decisions:
+            if decision.decided_by == NOTHING:
+                continue
             self.decided_by[str(decision.role), decider(decision.decided_by, decision.outcome)] += 1
             tally = self._roles.setdefault(decision.role, RoleTally())
             tally.outcomes[str(decision.outcome)] += 1

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 
 from domain.decisions import MacroPolicy
-from domain.ledger import Decision, Outcome, Reason, Role
+from domain.ledger import NOTHING, Decision, Outcome, Reason, Role
 from domain.telemetry import Records, Snapshot
 from graph.slot.deps import Filling
 from graph.slot.state import SlotState
 from memory import MemoryAway
 from policies.families import FAMILIES, make
 from policies.roles import DEPLOYER, SCHEDULER, generator
+from runtime.results.role_figures import DecisionTally
 from tests.agents import asker, bristol_run, good_deployment, good_plan, good_routing
 from twin.testbeds import load_builtin
 from twin.twin import Twin
@@ -111,6 +112,27 @@ async def test_what_does_not_pass_twice_falls_back_to_random_and_says_why(
         plans = await run.deps.memory.decisions("test", role=Role.SCHEDULER)
     assert [(p.outcome, p.decided_by, p.reason) for p in plans] == 2 * [(Outcome.FALLBACK, "fallback:random", reason)]
     assert len(plans[0].attempts) == (1 if answer is None else 2)
+
+
+async def test_a_node_on_which_nothing_can_run_is_not_asked_about(tmp_path: Path) -> None:
+    nodes = (replace(CLUSTER.nodes[0], cpu_cores=0, spare_cores=0.5), *CLUSTER.nodes[1:])
+    cluster, calls = replace(CLUSTER, nodes=nodes), list[tuple[int, str | None, int]]()
+    plan = good_plan(cluster)
+    replies: dict[str, Any] = {
+        "planner": lambda slot, node, messages, attempt: plan,
+        "scheduler": lambda slot, node, messages, attempt: good_routing(cluster, plan),
+        "deployer": lambda slot, node, messages, attempt: good_deployment(cluster, plan, node or ""),
+    }
+    fillings: dict[str, Any] = {role: Filling("model", asker=asker(reply, calls)) for role, reply in replies.items()}
+    async with bristol_run(tmp_path, slots=2, cluster=cluster, **fillings) as run:
+        await run.run()
+        decisions = await run.deps.memory.decisions("test", role=Role.DEPLOYER)
+    assert "VM2" not in {node for _, node, _ in calls}
+    assert {d.decided_by for d in decisions if d.node == "VM2"} == {NOTHING}
+    assert {d.outcome for d in decisions if d.node != "VM2"} == {Outcome.ACCEPTED}
+    tally = DecisionTally()
+    tally.add(decisions)
+    assert tally.decided_by == {("deployer", "agent:model"): 2 * 5}
 
 
 async def test_one_bad_node_costs_the_others_nothing(tmp_path: Path) -> None:
