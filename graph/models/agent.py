@@ -32,6 +32,8 @@ class Abilities:
     """The tightest form that it has not turned down yet."""
     left_out: frozenset[str] = frozenset()
     """Parameters that it complained of. Without `max_completion_tokens` it is sent `max_tokens`."""
+    given_up: bool = False
+    """True where it was waited for in vain before the first slot, until it answers."""
     stumbled: int = 0
     """Answers in a row that came in a looser form only, after the server had broken down over the tightest."""
 
@@ -45,6 +47,8 @@ class Presence:
     answered: int = 0
     passes: bool = False
     """True where the last failure was one that waiting may mend."""
+    reached: bool = True
+    """False where the server was not even there."""
     said: str = ""
     """What came with it."""
 

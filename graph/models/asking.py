@@ -199,15 +199,17 @@ def _overdue(caller: Caller, left_s: float) -> Failure:
 
 def _tell(caller: Caller, leave: Leave, known: bool, failure: Failure | None) -> None:
     """Tell those who watch over the server how it fared."""
-    endpoint = caller.agent.endpoint
+    endpoint, presence = caller.agent.endpoint, caller.agent.endpoint.presence
     if not known or (failure is not None and failure.reason in OURS and not failure.servers_fault):
         leave.withdraw()
     elif failure is None or not failure.servers_fault:
         leave.succeed()
-        endpoint.presence.answered, endpoint.presence.passes = endpoint.presence.answered + 1, False
+        presence.answered, presence.passes = presence.answered + 1, False
+        endpoint.abilities.given_up = False
     else:
         leave.fail()
-        endpoint.presence.passes, endpoint.presence.said = failure.passes, failure.told(caller.agent.secrets)
+        presence.passes, presence.reached = failure.passes, failure.reached
+        presence.said = failure.told(caller.agent.secrets)
         if caller.wait_s is not None:
             endpoint.breaker.hold(min(caller.wait_s, LONGEST_HOLD_S))
 

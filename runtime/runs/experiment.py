@@ -44,6 +44,10 @@ class ByGraph(Protocol):
         """Where the memory is, without passwords: a run goes on with the memory that it began with."""
         ...
 
+    def preflight(self, families: Sequence[str], say: Callable[[str], None]) -> None:
+        """Ask whoever has to answer later, and say what came of it."""
+        ...
+
     def run(
         self, home: Path, draft: Path, family: str, seed: int, workload: Workload, progress: RunProgress
     ) -> FamilyResult:

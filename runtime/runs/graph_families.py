@@ -19,11 +19,13 @@ import numpy as np
 
 from domain.cluster import Cluster
 from domain.errors import InputError
+from domain.ledger import Role
 from domain.objective import summarise
 from domain.telemetry import Records
 from domain.testbed import Testbed
 from domain.workload import Workload
-from graph.models.client import Servers
+from graph.models.client import ModelSettings, Servers, open_agents
+from graph.models.preflight import preflight
 from graph.models.slot_clock import SlotClock
 from graph.slot.checkpoints import open_checkpointer
 from graph.slot.deps import Deps
@@ -102,6 +104,21 @@ class GraphFamilies:
         if self.settings.models is not None:
             return []
         return [no_model_note(family) for family in (*families, *self.settings.shadows) if has_agents(family)]
+
+    def preflight(self, families: Sequence[str], say: Callable[[str], None]) -> None:
+        """Ask each model of these families once, and say what its server can do, or that it is not there.
+
+        A tape needs nobody, and the model of this machine is started later.
+        """
+        settings = self.settings
+        codes = [code for code in (*families, *settings.shadows) if has_agents(code)]
+        roles = {role for code in codes for role, who in roles_of(recipe_of(code)).items() if who == AGENT}
+        if roles and settings.models is not None and settings.local is None and settings.replay_tape is None:
+            asyncio.run(self._preflight({role: settings.models[role] for role in Role if role in roles}, say))
+
+    async def _preflight(self, models: Mapping[Role, ModelSettings], say: Callable[[str], None]) -> None:
+        async with open_agents(models, self._environ, known=self.known) as agents:
+            await preflight(agents, self.settings.patience_s, say)
 
     def run(
         self, home: Path, draft: Path, family: str, seed: int, workload: Workload, progress: RunProgress

@@ -63,7 +63,7 @@ class WaitingTestbed:
     async def advance(self) -> Records:
         """Let the slot pass, and where a server was away for all of it, its seconds too."""
         records = await self._inner.advance()
-        away = [endpoint for endpoint in self._endpoints if endpoint.presence.missed]
+        away = [e for e in self._endpoints if e.presence.missed and not e.abilities.given_up]
         if away and self._waited_s < self._patience_s:
             await self._wait(away)
         elif self._waited_s and not away:

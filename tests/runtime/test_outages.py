@@ -12,7 +12,7 @@ from langchain_core.exceptions import ModelConnectionError
 from langgraph.checkpoint.memory import InMemorySaver
 
 from domain.ledger import Decision, Outcome, Reason, Role
-from graph.models.agent import Agent, Endpoint
+from graph.models.agent import Abilities, Agent, Endpoint
 from graph.models.breaker import CircuitBreaker
 from graph.models.budget import Limits
 from graph.models.slot_clock import SlotClock
@@ -60,13 +60,13 @@ class Run:
 
 
 async def run(
-    slots: int, away: Any, patience_s: float = 300.0, error: Exception | None = None, think_s: float = 0.0
+    slots: int, away: Any, patience_s: float = 300.0, error: Exception | None = None, given_up: bool = False
 ) -> Run:
     """A run of agents on a server that fails while `away` says so of the seconds since its start."""
     loop = asyncio.get_running_loop()
     began, said = loop.time(), list[str]()
     world = SlotClock(SLOT_S, loop.time)
-    endpoint = Endpoint("http://model.test/v1", CircuitBreaker(clock=world))
+    endpoint = Endpoint("http://model.test/v1", CircuitBreaker(clock=world), Abilities(given_up=given_up))
 
     async def say(role: Role, messages: Any) -> Any:
         if away(loop.time() - began):
@@ -137,6 +137,12 @@ async def test_a_server_that_answers_some_is_not_away() -> None:
     done = await run(30, every_third, error=TimeoutError("too slow"))
     assert done.seconds < 30 * 5.0
     assert done.said == []
+
+
+async def test_a_server_that_was_given_up_before_the_first_slot_is_waited_for_once_it_has_answered() -> None:
+    done = await run(40, lambda s: s < 8.0 or 12.0 < s < 20.0, given_up=True)
+    assert len(done.said) == 2, "of the second outage alone"
+    assert min(done.slots) == 0
 
 
 async def test_each_outage_is_waited_for_anew() -> None:

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 from rich.box import SIMPLE
@@ -15,6 +16,7 @@ from rich.table import Table
 
 from domain.errors import InputError
 from domain.ledger import Role
+from graph.models.preflight import preflight
 from runtime.agents.evaluation.cases import CaseFile, DecisionCase, load_cases
 from runtime.agents.evaluation.kept import Kept
 from runtime.agents.evaluation.trial import HORIZON, RoleScore, Trial, score, trials
@@ -63,6 +65,10 @@ async def _run(settings: AgentSettings, cases: list[DecisionCase], kept: Kept) -
     if not left:
         return
     async with open_models(settings) as models:
+        if settings.local is None and settings.replay_tape is None:
+            say = partial(errors.print, soft_wrap=True, markup=False)
+            asked = {role: agent for role, agent in models.agents.items() if role in {case.role for case in left}}
+            await preflight(asked, settings.patience_s, say)
         async for trial in trials(models, left):
             kept.add(trial)
             why = f" ({trial.reason})" if trial.reason else ""

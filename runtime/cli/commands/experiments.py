@@ -8,6 +8,7 @@ import math
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,6 +91,9 @@ def execute(
             console.print(line, soft_wrap=True, markup=False)
     with goes_on(), _folder(request, experiment) as folder:
         errors, settings = Console(stderr=True), experiment.settings
+        if experiment.by_graph is not None:
+            say = partial(errors.print, soft_wrap=True, markup=False, highlight=False)
+            experiment.by_graph.preflight(settings.families, say)
         with RunProgress(errors, f"{settings.testbed}, {settings.workload}", experiment.total_slots) as progress:
             summary = experiment.run(folder, progress)
         place = folder.publish()
