@@ -84,6 +84,9 @@ class RoutingPlan:
             own = targets[nodes[origin]]
             for lm, target in row.items():
                 own[lms[lm]] = NOWHERE if target is None else nodes[target]
+        if len(table) < len(nodes) or any(len(row) < len(lms) for row in table.values()):
+            missing = next((origin, lm) for origin in nodes for lm in lms if lm not in table.get(origin, ()))
+            raise KeyError(f"{missing[0]} -> {missing[1]}")
         return cls(np.array(targets, dtype=np.int64))
 
 

@@ -121,5 +121,8 @@ def test_damaged_or_foreign_data_are_not_restored() -> None:
     for data in (b"", b"not a twin", saved[: len(saved) // 2]):
         with pytest.raises(ValueError, match="not a saved twin"):
             Twin.restore(cluster(NODE), data)
+    for place in range(0, len(saved), 97):
+        with pytest.raises(ValueError, match="not a saved twin"):
+            Twin.restore(cluster(NODE), saved[:place] + bytes([saved[place] ^ 1]) + saved[place + 1 :])
     with pytest.raises(ValueError, match="other nodes, LMs or GPUs"):
         Twin.restore(cluster(NODE, lms=2), saved)
