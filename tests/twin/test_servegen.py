@@ -99,10 +99,11 @@ def test_slots_hold_every_request_of_every_round_once(
     workload = stream(tmp_path, text, cluster=dataclasses.replace(BRISTOL, slot_s=slot_s))
     (part,) = workload.parts
     assert isinstance(part, RenewalStream)
-    rounds, windows = (3 if repeat else 1), 4 - int(start_s // 600)
-    slots = workload.slots or math.ceil(rounds * (2400 - start_s) / scale / slot_s)
+    windows, round_s = 4 - int(start_s // 600), (2400 - start_s) / scale
+    slots = workload.slots or math.ceil(3 * round_s / slot_s)
     times = first(workload, slots).time_s
-    drawn = np.sort(np.concatenate([part._draw(number).time_s for number in range((rounds + 1) * windows)]))
+    rounds = 1 + math.ceil(slots * slot_s / round_s)
+    drawn = np.sort(np.concatenate([part._draw(number).time_s for number in range(rounds * windows)]))
     np.testing.assert_array_equal(times, drawn[drawn < slots * slot_s])
 
 

@@ -1,15 +1,20 @@
 """Readers of real traces: what they take, what they refuse, and what they say about it."""
 
+import bz2
+import errno
 import gzip
+import lzma
+import os
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from domain.errors import InputError
-from twin.traces import guess_kind, inspect_trace, read_servegen, read_trace
+from twin.traces import guess_kind, inspect_trace, read_servegen, read_trace, unknown_names
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 SAMPLES = Path(__file__).parents[2] / "twin" / "traces" / "samples"
@@ -34,7 +39,7 @@ def shared(name: str) -> Path:
 
 def test_an_azure_row_is_one_request_of_one_prompt_timed_from_the_first(tmp_path: Path) -> None:
     rows = "2023-11-16 18:15:46.6805900,374,44\n2023-11-16 18:15:50.9951690,396,109\n"
-    trace = read_trace(write(tmp_path, AZURE + rows))
+    trace = read_trace(write(tmp_path, AZURE + rows), as_numbers=["GeneratedTokens"])
     assert trace.kind == "azure"
     np.testing.assert_allclose(trace.time_s, [0, 4.314579], atol=1e-9)
     assert trace.prompts.tolist() == [1, 1]
@@ -94,8 +99,10 @@ BAD_AZURE = [
     ("2023-02-30 10:00:00,1,1", "TIMESTAMP '2023-02-30 10:00:00' is not a time"),
     ("2023-01-01 10:00:00Z,1,1", "TIMESTAMP '2023-01-01 10:00:00Z' is not a time"),
     (",1,1", "TIMESTAMP is empty"),
-    ("2023-01-01 10:00:00,nan,1", "ContextTokens 'nan' is not a count of tokens"),
-    ("2023-01-01 10:00:00,1,-3", "GeneratedTokens '-3' is not a count of tokens"),
+    ("2023-01-01 10:00:00,nan,1", "ContextTokens 'nan' is not a whole number of tokens"),
+    ("2023-01-01 10:00:00,1,-3", "GeneratedTokens '-3' is not a whole number of tokens"),
+    ("2023-01-01 10:00:00,1.5,3", "ContextTokens '1.5' is not a whole number of tokens"),
+    ("2023-01-01 10:00:00,1,1e300", "GeneratedTokens '1e300' is not a whole number of tokens"),
     ("2023-01-01 10:00:00,1", "2 fields where the header has 3"),
     ("2023-01-01 10:00:00,1,2,3", "4 fields where the header has 3"),
     ("", "the line is blank"),
@@ -145,10 +152,13 @@ def test_a_trace_of_malformed_rows_alone_is_refused_whatever_the_share(tmp_path:
     [
         ("", r"is empty or begins with a blank line"),
         ("\n1,2\n", r"is empty or begins with a blank line"),
-        (PLAIN, r"the trace is empty; below its header it must have a row per request"),
+        (PLAIN, r"the trace is empty; it must have a row per request"),
         (PLAIN + "\n\n", r"the trace is empty"),
         ("a,b,b\n1,2,3\n", r":1: the header must name each column once; 'b' is there twice"),
-        ("lat,lon\n1,2\n", r":1: the header \(lat, lon\) is none of a known trace \(azure: TIMESTAMP"),
+        (
+            "lat,lon\n1,2\n",
+            r":1: its columns \(lat, lon\) are those of no known trace. Say which is which: --columns 'time=COLUMN'",
+        ),
         (PLAIN + '1,"VM2,LM1,1\n2,VM2,LM1,1\n', r":2: a quote opens on this line and does not close"),
         (PLAIN + '1,VM2,"LM1\n2,VM2",1\n', r":2: a quote opens on this line and does not close"),
         (PLAIN + "1,\x00,LM1,1\n2", r"malformed|cannot be read"),
@@ -176,15 +186,55 @@ def test_a_missing_file_a_folder_and_broken_bytes_are_refused(tmp_path: Path) ->
         read_trace(tmp_path)
     binary = tmp_path / "binary.csv"
     binary.write_bytes(PLAIN.encode() + b"1,\xff\xfe,LM1,1\n")
-    with pytest.raises(InputError, match=r"cannot be read as CSV"):
-        read_trace(binary)
+    with pytest.raises(InputError, match=r"all of its 1 rows are malformed; line 2: the line is not UTF-8 text"):
+        read_trace(binary, max_malformed=1)
     torn = tmp_path / "torn.csv.gz"
     torn.write_bytes(gzip.compress(SERVEGEN.encode() * 9999)[:-9])
     with pytest.raises(InputError, match=r"cannot be read"):
         read_servegen(torn)
-    (tmp_path / "plain.csv.gz").write_text(PLAIN)
-    with pytest.raises(InputError, match=r"cannot be read"):
-        read_trace(tmp_path / "plain.csv.gz")
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"PAR1\x15\x04", r"is a Parquet file; write it as CSV or JSON lines\.$"),
+        (b"PK\x03\x04rest", r"is a zip archive or a spreadsheet; unpack it"),
+        (b"\x28\xb5\x2f\xfdrest", r"is packed by zstd; unpack it"),
+        ("time,node\n1,a\n".encode("utf-16"), r"is UTF-16 text; save it as UTF-8\.$"),
+    ],
+)
+def test_a_file_of_another_form_is_named_with_what_to_do(tmp_path: Path, data: bytes, sentence: str) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=sentence):
+        read_trace(path)
+
+
+def test_a_pipe_is_no_file_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(InputError, match="is not an ordinary file; write it to one"):
+        read_trace(tmp_path / "pipe.csv")
+
+
+def test_a_disk_that_fails_is_no_mistake_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(path: Path, mode: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    path = write(tmp_path, PLAIN + "1,VM2,LM1,1\n")
+    monkeypatch.setattr(Path, "open", broken)
+    with pytest.raises(PermissionError):
+        read_trace(path)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress], ids=["gz", "bz2", "xz"])
+def test_a_packed_file_is_known_by_its_content_and_not_by_its_name(
+    tmp_path: Path, pack: Callable[[bytes], bytes]
+) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_bytes(pack((PLAIN + "1,VM2,LM1,4\n").encode()))
+    assert read_trace(path).prompts.tolist() == [4]
+    (tmp_path / "plain.csv.gz").write_text(PLAIN + "1,VM2,LM1,4\n")
+    assert read_trace(tmp_path / "plain.csv.gz").prompts.tolist() == [4]
 
 
 def test_a_mark_of_utf_8_windows_line_ends_and_spaces_do_no_harm(tmp_path: Path) -> None:
@@ -193,11 +243,6 @@ def test_a_mark_of_utf_8_windows_line_ends_and_spaces_do_no_harm(tmp_path: Path)
     trace = read_trace(path)
     assert trace.node is not None
     assert (trace.node.tolist(), trace.prompts.tolist()) == (["VM2"], [2])
-
-
-def test_milliseconds_are_no_time_in_seconds(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"line 2: time '1700000000000' is not a time \(seconds"):
-        read_trace(write(tmp_path, PLAIN + "1700000000000,VM2,LM1,1\n"))
 
 
 def test_servegen_windows_are_read_and_compressed_or_not_makes_no_difference(tmp_path: Path) -> None:
@@ -215,7 +260,7 @@ def test_servegen_windows_are_read_and_compressed_or_not_makes_no_difference(tmp
 @pytest.mark.parametrize(
     ("row", "why"),
     [
-        ("m,1,601,1,1,Gamma,1,1", "window_start_s '601' is not a multiple of 600 seconds"),
+        ("m,1,601,1,1,Gamma,1,1", "window_start_s '601' is not a multiple of 600 in seconds, not milliseconds"),
         ("m,1,600,-1,1,Gamma,1,1", "rate_per_s '-1' is not a number of requests per second"),
         ("m,1,600,1,1,Pareto,1,1", "distribution 'Pareto' is not Gamma or Weibull"),
         ("m,1,600,1,1,Gamma,0,1", "shape '0' is not a number from 0.001 up"),
@@ -227,6 +272,29 @@ def test_a_malformed_window_is_left_out_and_named(tmp_path: Path, row: str, why:
     windows = read_servegen(write(tmp_path, f"{SERVEGEN}m,1,0,1,1,Gamma,1,1\n{row}\n"), max_malformed=0.5)
     assert len(windows) == 1
     assert windows.report.named == (f"line 3: {why}",)
+
+
+def test_a_good_second_row_of_a_window_stands_in_for_a_first_that_is_malformed(tmp_path: Path) -> None:
+    rows = "m,1,0,-1,1,Gamma,1,1\nm,1,0,2,1,Gamma,1,1\nm,1,0,3,1,Gamma,1,1\nm,1,600,4,1,Gamma,1,1\n"
+    windows = read_servegen(write(tmp_path, SERVEGEN + rows), max_malformed=0.5)
+    assert windows.rate.tolist() == [2, 4]
+    assert windows.report.malformed == 2
+    assert [named.split(":")[0] for named in windows.report.named] == ["line 2", "line 4"]
+
+
+def test_windows_in_milliseconds_are_malformed_or_asked_about_and_never_fill_the_memory(tmp_path: Path) -> None:
+    far = SERVEGEN + "m,1,0,1,1,Gamma,1,1\nm,1,1715299200000,1,1,Gamma,1,1\n"
+    windows = read_servegen(write(tmp_path, far), max_malformed=0.5)
+    assert windows.report.named == (
+        "line 3: window_start_s '1715299200000' is not a multiple of 600 in seconds, not milliseconds",
+    )
+    assert inspect_trace(write(tmp_path, far), max_malformed=0.5).span_s == 600
+    spread = (
+        SERVEGEN + "".join(f"m,1,{600_000 * k},1,1,Gamma,1,1\n" for k in range(4)) + "m,1,60000000000,1,1,Gamma,1,1\n"
+    )
+    summary = inspect_trace(write(tmp_path, spread))
+    assert summary.requests == 5 * 600
+    assert "windows are 600,000 s apart or more: is window_start_s in milliseconds?" in summary.lines()
 
 
 def test_a_file_of_rates_is_no_trace_of_requests(tmp_path: Path) -> None:
@@ -244,6 +312,27 @@ def test_a_summary_measures_rate_burstiness_and_batches(tmp_path: Path) -> None:
     assert summary.batches == {1: 4, 4: 1, 8: 1}
     assert summary.percentiles["gap_s"][0] == 0
     assert "prompts per request: 1: 66.7%, 4: 16.7%, 8: 16.7%" in summary.lines()
+    assert summary.percentiles["gap_s"][-1] == 31
+
+
+def test_a_summary_counts_requests_by_lm_and_by_origin_and_says_where_each_name_comes_first(tmp_path: Path) -> None:
+    summary = inspect_trace(write(tmp_path, PLAIN + "9,VM3,LM1,1\n5,VM4,LM2,2\n0,VM3,LM1,1\n"))
+    assert [(n.name, n.requests, n.line) for n in summary.lms] == [("LM1", 2, 2), ("LM2", 1, 3)]
+    assert [(n.name, n.requests, n.line) for n in summary.origins] == [("VM3", 2, 2), ("VM4", 1, 3)]
+    assert "LM or model: LM1 2, LM2 1" in summary.lines()
+    assert "origin: VM3 2, VM4 1" in summary.lines()
+    many = PLAIN + "".join(f"{k},N{k % 40},LM1,1\n" for k in range(80))
+    assert "origin: N0 2, N1 2" in " ".join(inspect_trace(write(tmp_path, many)).lines())
+    assert "28 more with 56" in " ".join(inspect_trace(write(tmp_path, many)).lines())
+
+
+def test_names_that_a_testbed_does_not_have_are_found_with_the_sentence_that_a_run_gives(tmp_path: Path) -> None:
+    path = write(tmp_path, PLAIN + "0,VM2,LM1,1\n1,Paris,LM1,1\n2,VM2,LM5,1\n3,Paris,gpt,1\n")
+    assert list(unknown_names(inspect_trace(path), ["LM1", "LM2"], ["VM2"])) == [
+        f"{path}:4: lm must be 'LM1' or 'LM2', not 'LM5'; did you mean 'LM2'?",
+        f"{path}:5: lm must be 'LM1' or 'LM2', not 'gpt'; lm or lms in the workload file can say what stands for it.",
+        f"{path}:3: node must be 'VM2', not 'Paris'; origins or nodes in the workload file can say what stands for it.",
+    ]
 
 
 def test_a_summary_of_rates_speaks_of_each_model(tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ def test_the_template_of_real_traces_works_beside_the_real_files(tmp_path: Path)
     assert counts[0] + counts[1] == pytest.approx(19_366 * 0.25, rel=0.05)
     assert (counts > 50).all()
     assert set(arrivals.prompts[arrivals.lm == 3].tolist()) <= {1, 2, 3, 4, 5, 8}
-    assert any("13 malformed and left out" in line for line in describe(workload))
+    assert any("13 of 14,279 rows are malformed and left out" in line for line in describe(workload))
 
 
 def test_burstiness_of_a_real_trace_survives_playback() -> None:

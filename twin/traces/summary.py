@@ -1,25 +1,37 @@
-"""What a trace is like, for the eye: how much, how bursty, how large, before it is fed to a cluster."""
+"""What a trace is like, for the eye: how much, for whom, how bursty, how large, before it is fed to a cluster."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.errors import InputError
-from twin.traces.requests import AZURE, GENTD26, PLAIN, RequestKind, Trace, read_azure, read_gentd26, read_plain
-from twin.traces.servegen import SERVEGEN, WINDOW_S, Windows, read_servegen
-from twin.traces.table import MALFORMED, Report, header
+from twin.sentences import one_of
+from twin.traces.cells import Names
+from twin.traces.clock import Unit
+from twin.traces.forms import FORMS, Kind, Role, kind_of
+from twin.traces.requests import open_text, read_trace
+from twin.traces.rows import MALFORMED, Report, TextFile
+from twin.traces.servegen import WINDOW_S, Windows, read_servegen
 
-Kind = Literal["azure", "gentd26", "servegen", "plain"]
-KINDS: dict[Kind, tuple[str, ...]] = {"azure": AZURE, "gentd26": GENTD26, "servegen": SERVEGEN, "plain": PLAIN}
-"""Each kind of trace and the columns that its header must have."""
 COUNT_S = 30.0
 """Seconds over which requests are counted for the burstiness."""
-QUANTILES = (0.5, 0.9, 0.99)
+QUANTILES = (0.5, 0.9, 0.99, 1.0)
+SHOWN = 12
+"""Names that are shown of each column, those with the most requests."""
+
+
+@dataclass(frozen=True, slots=True)
+class NameCount:
+    """An LM or an origin of a trace."""
+
+    name: str
+    requests: int
+    line: int
+    """Line of its first request in the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +65,28 @@ class TraceSummary:
     batches: dict[int, int]
     """Requests by number of prompts; empty for ServeGen."""
     percentiles: dict[str, tuple[float, ...]]
-    """Column to its percentiles 50, 90 and 99."""
+    """Column to its median, percentiles 90 and 99, and its largest value."""
     models: tuple[ModelSummary, ...] = field(default=())
+    """Of a ServeGen file, those with the most requests, by name."""
+    more_models: int = 0
+    """How many others it has."""
+    lms: tuple[NameCount, ...] = field(default=())
+    """Requests by LM or model, the most frequent first; empty where the file does not say."""
+    origins: tuple[NameCount, ...] = field(default=())
+    """Requests by origin, likewise."""
 
     def lines(self) -> list[str]:
         """The summary in words, a line each."""
         lines = [
             f"{self.path}: {self.kind}",
             *self.report.lines(),
-            f"{self.requests:,} requests in {self.span_s:,.0f} s, {self.requests_per_s:.3g} per second",
+            f"{self.requests:,} requests in {self.span_s:,.0f} s"
+            + (f", {self.requests_per_s:.3g} per second" if self.span_s > 0 else ""),
+            *(
+                f"{what}: {_shown(names)}"
+                for what, names in (("LM or model", self.lms), ("origin", self.origins))
+                if names
+            ),
         ]
         if np.isfinite(self.burstiness):
             lines.append(f"variance over mean of the requests in {COUNT_S:g} s: {self.burstiness:.3g} (Poisson 1)")
@@ -70,7 +95,7 @@ class TraceSummary:
             shown = ", ".join(f"{k}: {count / self.requests:.1%}" for k, count in sorted(shares[:8]))
             lines.append(f"prompts per request: {shown}" + (", …" if len(shares) > 8 else ""))
         lines += [
-            f"{name}: " + ", ".join(f"p{100 * q:g} {value:.4g}" for q, value in zip(QUANTILES, values, strict=True))
+            f"{name}: " + ", ".join(f"{_rank(q)} {value:.4g}" for q, value in zip(QUANTILES, values, strict=True))
             for name, values in self.percentiles.items()
         ]
         lines += [
@@ -78,42 +103,35 @@ class TraceSummary:
             f"up to {m.busiest_per_s:.3g}, median CV of gaps {m.median_cv:.3g}"
             for m in self.models
         ]
+        if self.more_models:
+            lines.append(f"and {self.more_models:,} models with fewer requests")
         return lines
 
 
-def guess_kind(path: Path) -> Kind:
-    """Return the kind of a trace from its header; raises InputError where it is none that is known."""
-    names = header(path)
-    small = {name.lower() for name in names}
-    for kind, columns in KINDS.items():
-        if kind == "plain" and "time_s" in small:
-            small.add("time")
-        if set(columns) <= (small if kind == "plain" else set(names)):
-            return kind
-    known = "; ".join(f"{kind}: {', '.join(columns)}" for kind, columns in KINDS.items())
-    raise InputError(f"{path}:1: the header ({', '.join(names)}) is none of a known trace ({known}).")
+def guess_kind(source: Path | TextFile, columns: Mapping[Role, str] | None = None) -> Kind:
+    """Return the kind of a trace from its columns; raises InputError where it is none that is known."""
+    file = open_text(source) if isinstance(source, Path) else source
+    return kind_of(file.path, file.columns, columns)
 
 
-def read_trace(path: Path, kind: RequestKind | None = None, max_malformed: float = MALFORMED) -> Trace:
-    """Read a trace of single requests, of the kind that its header says; raises InputError."""
-    chosen = kind or guess_kind(path)
-    if chosen == "servegen":
-        raise InputError(
-            f"{path}: this is a ServeGen file of rates, not a trace of requests; use it in a stream of kind servegen."
-        )
-    return {"azure": read_azure, "gentd26": read_gentd26, "plain": read_plain}[chosen](path, max_malformed)
-
-
-def inspect_trace(path: Path, kind: Kind | None = None, max_malformed: float = MALFORMED) -> TraceSummary:
-    """Read a trace and return its figures; raises InputError."""
-    chosen = kind or guess_kind(path)
+def inspect_trace(
+    path: Path,
+    kind: Kind | None = None,
+    max_malformed: float = MALFORMED,
+    *,
+    columns: Mapping[Role, str] | None = None,
+    unit: Unit | None = None,
+) -> TraceSummary:
+    """Read a trace and return its figures; arguments and errors are those of `read_trace`."""
+    file = open_text(path)
+    chosen = kind or guess_kind(file, columns)
     if chosen == "servegen":
         return _inspect_windows(read_servegen(path, max_malformed))
-    trace = read_trace(path, chosen, max_malformed)
+    tokens = () if chosen == "plain" else FORMS[chosen].counts
+    trace = read_trace(file, chosen, max_malformed, columns=columns, unit=unit, as_numbers=tokens)
     sizes, requests = np.unique(trace.prompts, return_counts=True)
     measured = {"gap_s": np.diff(trace.time_s), "prompts": trace.prompts.astype(np.float64)}
-    if chosen == "azure":
-        measured |= {column: trace.numbers(column) for column in ("ContextTokens", "GeneratedTokens")}
+    measured |= {column: trace.numbers(column) for column in tokens}
     return TraceSummary(
         path,
         chosen,
@@ -124,22 +142,42 @@ def inspect_trace(path: Path, kind: Kind | None = None, max_malformed: float = M
         _burstiness(trace.time_s),
         dict(zip(sizes.tolist(), requests.tolist(), strict=True)),
         {name: _percentiles(values) for name, values in measured.items() if len(values)},
+        lms=_counted(trace.lm, trace.line),
+        origins=_counted(trace.node, trace.line),
     )
 
 
+def unknown_names(summary: TraceSummary, lms: Sequence[str], nodes: Sequence[str]) -> Iterator[str]:
+    """Yield a sentence for each name of a trace that a run on a testbed with these LMs and nodes would refuse."""
+    for column, names, known in (("lm", summary.lms, lms), ("node", summary.origins, nodes)):
+        for entry in names:
+            if entry.name not in known:
+                yield unknown_name(summary.path, entry.line, column, known, entry.name)
+
+
+def unknown_name(path: Path, line: int, column: str, known: Sequence[str], name: str) -> str:
+    """The sentence for a name that a testbed does not have."""
+    what = one_of(known, name)
+    fields = "lm or lms" if column == "lm" else "origins or nodes"
+    advice = "" if what.endswith("?") else f"; {fields} in the workload file can say what stands for it."
+    return f"{path}:{line}: {column} {what}{advice}"
+
+
 def _inspect_windows(windows: Windows) -> TraceSummary:
-    spanned = int(windows.index.max() - windows.index.min()) + 1
+    spanned = int(windows.index[-1] - windows.index[0]) + 1
     models = []
-    for name in np.unique(windows.model):
-        mine = windows.model == name
-        per_window = np.bincount(windows.index[mine], windows.rate[mine])
-        cv = windows.cv[mine]
+    each = np.bincount(windows.model.codes, windows.rate, minlength=len(windows.model.values))
+    busiest = np.argsort(-each, kind="stable")[:SHOWN].tolist()
+    for name in sorted(windows.model.values[code] for code in busiest):
+        mine = windows.model.isin([name])
+        index, rate, cv = windows.index[mine], windows.rate[mine], windows.cv[mine]
+        per_window = np.add.reduceat(rate, np.flatnonzero(np.diff(index, prepend=-1))) if len(index) else np.zeros(1)
         models.append(
             ModelSummary(
-                str(name),
-                len(np.unique(windows.client[mine])),
-                int(mine.sum()),
-                float(per_window.sum() / (np.ptp(windows.index[mine]) + 1)),
+                name,
+                len(windows.client.take(mine).counts()),
+                len(index),
+                float(rate.sum() / (np.ptp(index) + 1)),
                 float(per_window.max()),
                 float(np.nanmedian(cv)) if np.isfinite(cv).any() else float("nan"),
             )
@@ -159,6 +197,7 @@ def _inspect_windows(windows: Windows) -> TraceSummary:
         {},
         percentiles,
         tuple(models),
+        len(windows.model.values) - len(models),
     )
 
 
@@ -173,3 +212,22 @@ def _burstiness(time_s: NDArray[np.float64]) -> float:
 
 def _percentiles(values: NDArray[np.float64]) -> tuple[float, ...]:
     return tuple(float(v) for v in np.quantile(values, QUANTILES))
+
+
+def _rank(quantile: float) -> str:
+    return f"p{100 * quantile:g}" if quantile < 1 else "most"
+
+
+def _counted(names: Names | None, line: NDArray[np.int64]) -> tuple[NameCount, ...]:
+    if names is None:
+        return ()
+    first = np.full(len(names.values), np.iinfo(np.int64).max)
+    np.minimum.at(first, names.codes, line)
+    lines = dict(zip(names.values, first.tolist(), strict=True))
+    return tuple(NameCount(name, requests, lines[name]) for name, requests in names.counts().items())
+
+
+def _shown(names: Sequence[NameCount]) -> str:
+    text = ", ".join(f"{entry.name[:60]} {entry.requests:,}" for entry in names[:SHOWN])
+    rest = names[SHOWN:]
+    return text + (f", {len(rest):,} more with {sum(entry.requests for entry in rest):,}" if rest else "")

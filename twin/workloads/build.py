@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,10 @@ class Site:
     def error(self, field: Field, what: str) -> InputError:
         """Return an error at a field below the stream."""
         return self.document.error((*self.field, *field), what)
+
+    def file(self, name: str) -> Path:
+        """Return the path of a file that is named relative to the workload file."""
+        return self.document.path.parent / Path(name).expanduser()
 
     def check_slot(self, requests: float, field: Field) -> None:
         """Raise InputError at a field where a slot would have more requests than memory should hold."""

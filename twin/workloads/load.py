@@ -10,8 +10,10 @@ from twin.files import read_document
 from twin.sentences import did_you_mean
 from twin.workloads import schema
 from twin.workloads.build import Site, build_p1, build_poisson
-from twin.workloads.build_traces import build_servegen, build_trace
+from twin.workloads.build_servegen import build_servegen
+from twin.workloads.build_traces import build_trace
 from twin.workloads.streams import Stream, Streams
+from twin.workloads.usage import Taken, of_files
 
 BUILTIN = Path(__file__).parent
 
@@ -44,8 +46,7 @@ def load_workload(source: str | Path, cluster: Cluster, seed: int, load: float =
         )
     document = read_document(path)
     file = document.validate(schema.WorkloadFile)
-    streams: list[Stream] = []
-    notes: list[str] = []
+    streams, taken = list[Stream](), list[Taken]()
     for k, entry in enumerate(file.streams):
         site = Site(document, ("streams", k), cluster, file.load * load, seed, k)
         if isinstance(entry, schema.P1Entry):
@@ -53,9 +54,10 @@ def load_workload(source: str | Path, cluster: Cluster, seed: int, load: float =
         elif isinstance(entry, schema.PoissonEntry):
             streams.append(build_poisson(entry, site))
         else:
-            stream, said = (
+            stream, part = (
                 build_trace(entry, site) if isinstance(entry, schema.TraceEntry) else build_servegen(entry, site)
             )
             streams.append(stream)
-            notes += [note for note in said if note not in notes]
-    return Streams(path.stem, file.description.strip(), streams, tuple(notes), file.slots)
+            taken.append(part)
+    warnings, notes = of_files(taken)
+    return Streams(path.stem, file.description.strip(), streams, tuple(warnings), tuple(notes), file.slots)

@@ -53,6 +53,9 @@ class P1Stream:
         times = np.minimum(slot * self._slot_s + u[1, here] * self._spread_s, end)
         return Arrivals(times, self._origin[here], self._lm[here], prompts[here])
 
+    def coverage(self, slots: int) -> None:
+        """None: it never ends."""
+
     def describe(self) -> str:
         """The stream in a sentence."""
         nonzero = self._most_prompts / (self._most_prompts + 1)

@@ -55,6 +55,9 @@ class PoissonStream:
         origin, lm = self._origins.pick(times, u[:2]), self._lms.pick(times, u[2:4])
         return Arrivals(times, origin, lm, self._prompts.pick(u[4]))
 
+    def coverage(self, slots: int) -> None:
+        """None: it never ends."""
+
     def describe(self) -> str:
         """The stream in a sentence."""
         moves = "".join(f", times {factor.describe()}" for factor in self._factors)

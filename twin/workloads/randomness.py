@@ -6,7 +6,7 @@ numbers are a function of a key and a counter, so the address goes straight in, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from enum import IntEnum
 from hashlib import blake2b
 from typing import Generic, TypeVar
@@ -34,12 +34,11 @@ def generator(seed: int, stream: int, part: Part, index: int) -> np.random.Gener
     return np.random.Generator(np.random.Philox(key=key, counter=counter))
 
 
-def hashed(seed: int, names: NDArray[np.str_]) -> NDArray[np.float64]:
+def hashed(seed: int, names: Iterable[str]) -> NDArray[np.float64]:
     """Return a number in [0, 1) per name that depends on the seed and the name alone."""
-    distinct, where = np.unique(names, return_inverse=True)
-    digests = (blake2b(f"{seed}:{name}".encode(), digest_size=8).digest() for name in distinct.tolist())
-    values = np.array([int.from_bytes(digest) >> 11 for digest in digests], dtype=np.float64) / 2**53
-    return values[where]
+    digests = (blake2b(f"{seed}:{name}".encode(), digest_size=8).digest() for name in names)
+    values: NDArray[np.float64] = np.array([int.from_bytes(digest) >> 11 for digest in digests], dtype=np.float64)
+    return values / 2**53
 
 
 class Recent(Generic[K, T]):

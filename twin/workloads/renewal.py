@@ -16,6 +16,7 @@ from twin.workloads.choice import Choice
 from twin.workloads.limits import MOST_IN_WINDOW
 from twin.workloads.randomness import Part, Recent, generator
 from twin.workloads.replay import slots_of
+from twin.workloads.usage import Coverage
 
 SLACK = 1e-9
 """Part of a window, and of the time, that is looked at beyond a slot's own, so that rounding loses no request."""
@@ -98,8 +99,7 @@ class RenewalStream:
     @property
     def slots(self) -> int | None:
         """Slots that the windows last; None where they repeat."""
-        clock = self._clock
-        return None if clock.repeat else slots_of(np.nextafter(clock.round_s / clock.scale, 0.0), clock.slot_s)
+        return None if self._clock.repeat else self.coverage(0).slots
 
     def arrivals(self, slot: int) -> Arrivals:
         """Return the requests of a slot."""
@@ -134,6 +134,14 @@ class RenewalStream:
         u = rng.random((3, len(times)))
         node = self._origins.pick(times, u[:2]) if known.node is None else known.node[rows][client]
         return Arrivals(times, node, np.full(len(times), self._lm, dtype=np.int64), self._prompts.pick(u[2]))
+
+    def coverage(self, slots: int) -> Coverage:
+        """Return how many windows of ten minutes, or of a round of them, begin in so many slots."""
+        clock = self._clock
+        after = np.nextafter(slots * clock.slot_s * clock.scale, 0.0)
+        played = clock.windows if after >= clock.round_s else clock.number(after) + 1
+        length = slots_of(np.nextafter(clock.round_s / clock.scale, 0.0), clock.slot_s)
+        return Coverage(self._title, "windows", played, clock.windows, length, clock.repeat)
 
     def describe(self) -> str:
         """The stream in a sentence."""

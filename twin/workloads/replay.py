@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from domain.workload import Arrivals
 from twin.workloads.choice import Choice
+from twin.workloads.usage import Coverage
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,12 @@ class ReplayStream:
             times = np.clip(start + (times - place * self.slot_s), start, end)
         origin = self.origins[a:b] if isinstance(self.origins, np.ndarray) else self.origins.pick(times, self.u[:, a:b])
         return Arrivals(times, origin, self.lm[a:b], self.prompts[a:b])
+
+    def coverage(self, slots: int) -> Coverage:
+        """Return how many of the requests, or of those of a round, come in so many slots."""
+        total = len(self.time_s)
+        played = total if slots >= self.length else int(np.searchsorted(self.time_s, slots * self.slot_s))
+        return Coverage(self.title, "requests", played, total, self.length, self.repeat)
 
     def describe(self) -> str:
         """The stream in a sentence."""

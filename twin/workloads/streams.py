@@ -9,10 +9,15 @@ from typing import Protocol
 import numpy as np
 
 from domain.workload import Arrivals, Workload
+from twin.workloads.usage import Coverage
 
 
 class Stream(Workload, Protocol):
     """One source of requests in a workload."""
+
+    def coverage(self, slots: int) -> Coverage | None:
+        """Return how far so many slots play it; None where it never ends."""
+        ...
 
     def describe(self) -> str:
         """Return the stream in a sentence."""
@@ -26,8 +31,10 @@ class Streams:
     name: str
     description: str
     parts: Sequence[Stream]
+    warnings: tuple[str, ...] = ()
+    """What is left out of its files and hardly meant to be."""
     notes: tuple[str, ...] = ()
-    """What readers of traces had to say."""
+    """What else readers of traces had to say."""
     horizon: int | None = None
     """Slots after which all is silent; None where the streams decide."""
 
@@ -66,5 +73,6 @@ def describe(workload: Workload) -> list[str]:
     return [
         f"{workload.name} ({ends}): {workload.description}".rstrip(": "),
         *(part.describe() for part in workload.parts),
+        *workload.warnings,
         *workload.notes,
     ]
