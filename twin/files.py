@@ -18,7 +18,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from domain.errors import InputError
+from domain.errors import InputError, is_of_the_machine
 from twin.sentences import FieldPath, did_you_mean, field_name, known_fields, one_of, what_is_right
 from twin.yaml_text import MOST_LEVELS, TAG, compose, dump_yaml, is_merge, line_of, place_of, scalar
 
@@ -159,6 +159,8 @@ def read_document(path: Path) -> Document:
     except IsADirectoryError:
         raise InputError(f"{path} is a folder; give the path of a YAML file in it.") from None
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and is_of_the_machine(error):
+            raise
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path} cannot be read: {reason}.") from None
     try:
@@ -174,7 +176,12 @@ def load_yaml(path: Path, model: type[M]) -> M:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all: nobody ever reads half of it; raises InputError where it cannot."""
+    """Write a file whole or not at all: nobody ever reads half of it.
+
+    Raises:
+        InputError: the path is wrong.
+        OSError: the machine cannot write it.
+    """
     target = Path(os.path.realpath(path))
     draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
@@ -187,6 +194,8 @@ def write_text(path: Path, text: str) -> None:
         finally:
             draft.unlink(missing_ok=True)
     except OSError as error:
+        if is_of_the_machine(error):
+            raise OSError(error.errno, error.strerror, str(path)) from None
         raise InputError(f"{path} cannot be written: {error.strerror}.") from None
 
 

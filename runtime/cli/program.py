@@ -37,7 +37,9 @@ class Guarded(TyperGroup):
         except OSError as error:
             if error.errno == errno.EPIPE:
                 raise
-            typer.echo(f"edgewise: {error.filename or 'the run'}: {error.strerror or error}.", err=True)
+            typer.echo(
+                f"edgewise: {error.filename or 'reading or writing failed'}: {error.strerror or error}.", err=True
+            )
             raise typer.Exit(1) from None
 
 

@@ -34,12 +34,21 @@ Column = tuple[Callable[[FamilyResult], float | None], int, bool]
 """How to get the number from one run, its decimals, and whether its interval over seeds is shown."""
 
 
-def report(summary: Summary, width: int, explain: bool = True) -> Iterator[Table | Text]:
-    """What to print about a run in `width` columns: its table, and where `explain` says so a note on its columns."""
+def report(summary: Summary, width: int, explain: bool = True, notes: bool = False) -> Iterator[Table | Text]:
+    """What to print about a run in `width` columns: warnings, its table, and where asked for more.
+
+    Args:
+        summary: of the run.
+        width: columns of the terminal.
+        explain: say what the columns are.
+        notes: say what else there is to say of the workload.
+    """
     seeds = f"seed {summary.seeds[0]}" if len(summary.seeds) == 1 else f"{len(summary.seeds)} seeds"
-    notes = dict.fromkeys(note for run in summary.results for note in run.notes)
-    if notes:
-        yield Text("\n".join(notes) + "\n")
+    said = dict.fromkeys(note for run in summary.results for note in run.notes)
+    if said:
+        yield Text("\n".join(said) + "\n")
+    if summary.warnings:
+        yield Text("\n".join(f"Warning: {sentence}" for sentence in summary.warnings) + "\n", style="yellow")
     load = "" if summary.load == 1.0 else f" times {summary.load:g}"
     requests = sum(sum(run.telemetry.arrived.values()) for run in summary.of(summary.families[0]))
     yield Text(
@@ -59,6 +68,8 @@ def report(summary: Summary, width: int, explain: bool = True) -> Iterator[Table
         yield _shadows(summary)
     if explain:
         yield Text(_note(summary), style="dim")
+    if notes and summary.notes:
+        yield Text("\nOf the workload\n" + "\n".join(summary.notes), style="dim")
 
 
 def _columns(summary: Summary) -> dict[str, Column]:

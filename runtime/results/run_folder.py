@@ -23,7 +23,7 @@ from itertools import chain, count
 from pathlib import Path
 from types import TracebackType
 
-from domain.errors import InputError
+from domain.errors import InputError, is_of_the_machine
 from runtime.results.differing import BEFORE, differences, told
 from runtime.results.durable import make_folder, move, remove, sync, sync_all, write_file
 
@@ -274,6 +274,8 @@ def _lock(folder: Path) -> int | None:
             make_folder(folder)
             handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
+            if is_of_the_machine(error):
+                raise
             raise InputError(f"{folder.parent} cannot hold the run folder: {error.strerror}.") from None
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from domain.cluster import Cluster
-from domain.errors import InputError
+from domain.errors import InputError, is_of_the_machine
 from domain.telemetry import EpochTelemetry
 from policies.rehearsal.foresight import Totals
 from runtime.results.tally import Tally
@@ -253,6 +253,10 @@ class Summary(_Model):
     """Seed by seed, families in order."""
     bounds: list[BoundFigures]
     """Seed by seed."""
+    warnings: list[str] = []
+    """What was left out, and numbers that mean less than they seem to: a sentence each."""
+    notes: list[str] = []
+    """What else there is to say of the workload and its files."""
 
     def of(self, family: str) -> list[FamilyResult]:
         """Return the runs of one family, seed by seed."""
@@ -281,6 +285,8 @@ def load_summary(folder: Path) -> Summary:
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{folder} is not the folder of a finished run: there is no {SUMMARY} in it.") from None
     except OSError as error:
+        if is_of_the_machine(error):
+            raise
         raise InputError(f"{path} cannot be read: {error.strerror}.") from None
     except ValidationError as error:
         problem = error.errors()[0]

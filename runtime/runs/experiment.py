@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import operator
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from domain.cluster import Cluster
-from domain.workload import Arrivals, Workload
+from domain.workload import Workload
 from policies.families import make
 from runtime.report.figures import draw
 from runtime.results.columns import RECORDS, SLOTS, PartWriter, merge
@@ -18,8 +20,10 @@ from runtime.results.run_folder import PARTS, VERSIONS, Left, RunFolder
 from runtime.results.summary import SUMMARY, BoundFigures, FamilyResult, Summary
 from runtime.results.tally import Tally
 from runtime.runs.bounds import bounding
+from runtime.runs.length import all_arrivals
 from runtime.runs.loop import run_slots, total_slots
 from runtime.runs.progress import RunProgress
+from runtime.runs.remarks import Asked, Remarks
 from runtime.runs.settings import Settings
 from twin.twin import Twin
 
@@ -69,6 +73,8 @@ class Experiment:
     """Text of `versions.json`."""
     by_graph: ByGraph | None = None
     """None: every family is rules, in the plain slot loop."""
+    remarks: Remarks = Remarks()
+    """What is known before it begins."""
     request: str = ""
     """What was asked for, as text that a stopped run is taken up by."""
     resumed: bool = False
@@ -96,10 +102,11 @@ class Experiment:
         folder.keep_request(self.request)
         if folder.left is not None:
             progress.note(_kept(folder.left))
-        bounds, parts = list[BoundFigures](), list[Path]()
+        bounds, parts, asked = list[BoundFigures](), list[Path](), list[Asked]()
         for seed in settings.seeds:
             workload = self.workload(seed)
-            arrivals = Arrivals.concatenate([workload.arrivals(slot) for slot in range(settings.slots)])
+            arrivals = all_arrivals(workload, settings.slots)
+            asked.append(Asked.of(self.cluster, arrivals))
             slots = len(settings.families) * total_slots(self.cluster, settings.slots)
             with bounding(self.cluster, seed, arrivals, slots) as bound:
                 parts += [self._part(folder, family, seed, workload, progress) for family in settings.families]
@@ -107,6 +114,7 @@ class Experiment:
                 bounds.append(bound())
         for name in (RECORDS, SLOTS):
             merge([part / name for part in parts], folder.path / name)
+        requests = functools.reduce(operator.add, asked)
         summary = Summary(
             testbed=settings.testbed,
             workload=settings.workload,
@@ -122,6 +130,8 @@ class Experiment:
             seeds=list(settings.seeds),
             results=[FamilyResult.model_validate_json((part / RESULT).read_bytes()) for part in parts],
             bounds=bounds,
+            warnings=[*self.remarks.warnings, *requests.warnings(self.cluster, settings.slots)],
+            notes=list(self.remarks.notes),
         )
         (folder.path / SUMMARY).write_text(summary.to_json(), encoding="utf-8", newline="\n")
         progress.begin("figures")

@@ -56,14 +56,20 @@ class Settings:
         return yaml.safe_dump(values, sort_keys=False)
 
 
-def choose_slots(cluster: Cluster, covered: int | None, epochs: int | None, slots: int | None) -> int:
-    """Return the slots with new requests that --epochs and --slots ask for; DEFAULT_EPOCHS where neither does.
+def choose_slots(
+    cluster: Cluster, covered: int | None, epochs: int | None, slots: int | None, affordable: int | None = None
+) -> int:
+    """Return the slots with new requests that --epochs and --slots ask for.
+
+    Where neither does, a workload that ends is played to its end, or for as many slots as are affordable, and one that
+    never ends for DEFAULT_EPOCHS.
 
     Args:
         cluster: says how long an epoch is.
         covered: slots for which the workload has requests; None where it never ends.
         epochs: what --epochs says, or None.
         slots: what --slots says, or None.
+        affordable: slots that a run may take without being told to; None: DEFAULT_EPOCHS.
 
     Raises:
         InputError: both are given, one is below 1, or the workload ends before.
@@ -74,8 +80,8 @@ def choose_slots(cluster: Cluster, covered: int | None, epochs: int | None, slot
         if value is not None and value < 1:
             raise InputError(f"{flag} must be 1 or more, not {value}.")
     if epochs is None and slots is None:
-        wanted = DEFAULT_EPOCHS * cluster.epoch_slots
-        return wanted if covered is None else min(wanted, covered)
+        usual = DEFAULT_EPOCHS * cluster.epoch_slots
+        return usual if covered is None else min(covered, affordable or usual)
     wanted = slots if slots is not None else (epochs or 0) * cluster.epoch_slots
     if covered is not None and wanted > covered:
         raise InputError(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from domain.cluster import Cluster
 from domain.telemetry import Records
+from domain.warnings import warnings_of
 from memory.copying import copy_store
 from policies.families import Recipe
 from runtime.agents.families import has_agents
@@ -266,13 +267,19 @@ class Study:
             missing=sum(run.missing for run in self.runs),
             edits=self.edits.words(),
             moves={name: list(places) for name, places in moves(cluster, self.cluster).items()},
-            notes=list(dict.fromkeys(note for run in self.runs for note in run.result.notes)),
+            notes=self._notes(),
             check=check,
             unchecked=unchecked,
             replays=replays,
             block_slots=block_slots(cluster, summary.slots),
             confidence=CONFIDENCE,
         )
+
+    def _notes(self) -> list[str]:
+        """What the recording says of itself, and what makes its numbers and these mean less than they seem to."""
+        warnings = dict.fromkeys([*self.recording.summary.warnings, *warnings_of(self.cluster)])
+        notes = dict.fromkeys(note for run in self.runs for note in run.result.notes)
+        return [*notes, *(f"Warning: {sentence}" for sentence in warnings)]
 
 
 def decided_by_rules(recording: Recording, family: str) -> bool:

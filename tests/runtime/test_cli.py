@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
 import runtime.cli.commands.experiments
 import runtime.results.versions
 import runtime.runs.experiment
-from runtime.cli.program import app
 from runtime.results.slots import SlotResult
 from runtime.results.versions import ROOMS
 from runtime.runs.loop import run_slots
+from tests.command_line import edgewise, refused
 from twin.testbeds import read_testbed, to_yaml
 
 COMMANDS = [
@@ -34,23 +33,6 @@ COMMANDS = [
 ]
 HOUSE = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("small_effort")
-
-
-def edgewise(*arguments: str) -> Result:
-    return CliRunner().invoke(app, arguments, prog_name="edgewise", env={"COLUMNS": "100"})
-
-
-def refused(*arguments: str) -> str:
-    """The one sentence with which a command refuses its input."""
-    result = edgewise(*arguments)
-    assert result.exit_code == 2, result.output
-    assert result.stdout == ""
-    sentence = result.stderr.strip()
-    assert sentence.startswith("edgewise: ")
-    assert sentence.endswith((".", "?"))
-    assert "\n" not in sentence
-    assert "Traceback" not in sentence
-    return sentence
 
 
 @pytest.fixture(autouse=True)
@@ -181,7 +163,7 @@ def test_output_fits_the_terminal_whole_and_without_control_characters(
     command: str, columns: int, compared: dict[int, Path]
 ) -> None:
     arguments = [str(compared[int(word)]) if word.isdecimal() else word for word in command.split()]
-    result = CliRunner().invoke(app, arguments, env={"COLUMNS": str(columns)})
+    result = edgewise(*arguments, columns=columns)
     assert result.exit_code == 0, result.output
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", result.stdout)
     assert max(len(line.rstrip()) for line in result.stdout.splitlines()) <= columns

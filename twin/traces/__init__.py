@@ -2,14 +2,16 @@
 
 from twin.traces.cells import Names
 from twin.traces.clock import Unit
-from twin.traces.forms import Kind, RequestKind, Role, column_named
+from twin.traces.forms import KINDS, ROLES, Kind, RequestKind, Role, column_named
 from twin.traces.requests import Trace, open_text, read_trace
 from twin.traces.rows import MALFORMED, Report
 from twin.traces.servegen import WINDOW_S, Windows, read_servegen
 from twin.traces.summary import TraceSummary, guess_kind, inspect_trace, unknown_name, unknown_names
 
 __all__ = [
+    "KINDS",
     "MALFORMED",
+    "ROLES",
     "WINDOW_S",
     "Kind",
     "Names",

@@ -81,6 +81,7 @@ FORMS: dict[RequestKind, Form] = {
     # github.com/ai-dynamo/aiperf, profile_export.jsonl: nanoseconds of Unix time.
     "aiperf": Form("aiperf", "metadata.request_start_ns", "ns"),
 }
+KINDS: tuple[Kind, ...] = (*FORMS, "servegen", "plain")
 SERVEGEN = ("model", "client", "window_start_s", "rate_per_s", "distribution", "shape")
 """Columns of ServeGen's rates."""
 _ALIKE: dict[Role, tuple[str, ...]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import floor, lgamma, log
+from math import ceil, floor, lgamma, log
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,8 +138,8 @@ class RenewalStream:
     def coverage(self, slots: int) -> Coverage:
         """Return how many windows of ten minutes, or of a round of them, begin in so many slots."""
         clock = self._clock
-        after = np.nextafter(slots * clock.slot_s * clock.scale, 0.0)
-        played = clock.windows if after >= clock.round_s else clock.number(after) + 1
+        begun = ceil((slots * clock.slot_s * clock.scale + clock.start_s) / WINDOW_S - SLACK) - clock.first
+        played = min(max(begun, 0), clock.windows)
         length = slots_of(np.nextafter(clock.round_s / clock.scale, 0.0), clock.slot_s)
         return Coverage(self._title, "windows", played, clock.windows, length, clock.repeat)
 

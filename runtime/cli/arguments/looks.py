@@ -31,14 +31,43 @@ def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a 
     show_report(run)
 
 
-def trace_inspect(file: Annotated[Path, typer.Argument(metavar="FILE", help="A trace of requests.")]) -> None:
+def trace_inspect(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A trace of requests: CSV or JSON, packed or not.")],
+    columns: Annotated[
+        list[str] | None,
+        option(
+            "--columns",
+            "ROLE=NAME[,…]",
+            "Which column says what, where names are others; roles are time (any clock), time_s (seconds of the run), "
+            "node, lm, prompts.",
+        ),
+    ] = None,
+    time_unit: Annotated[
+        str | None, option("--time-unit", "s|ms|us|ns", "Unit of times that are numbers.", shown="as their size says")
+    ] = None,
+    form: Annotated[
+        str | None,
+        option(
+            "--format",
+            "NAME",
+            "azure, gentd26, burstgpt, mooncake, vllm, aiperf, servegen or plain.",
+            shown="as the columns say",
+        ),
+    ] = None,
+    testbed: Annotated[
+        str | None,
+        option("--testbed -t", "NAME|FILE", "Find the names of LMs and nodes that a run on this testbed would refuse."),
+    ] = None,
+) -> None:
     """Say what a trace file holds: its form, its requests per LM and origin, and what is wrong with it, if anything.
 
-    Example: **edgewise trace inspect requests.csv**
-    """
-    from runtime.cli.commands.looks import show_trace
+    Example: **edgewise trace inspect requests.csv --testbed bristol**
 
-    show_trace(file)
+    Example: **edgewise trace inspect log.jsonl --columns time=arrived_at,lm=model --time-unit ms**
+    """
+    from runtime.cli.commands.traces import show_trace
+
+    show_trace(file, columns or [], time_unit, form, testbed)
 
 
 def testbed_show(

@@ -24,8 +24,10 @@ from runtime.results.run_folder import RunFolder
 from runtime.results.versions import versions
 from runtime.runs.experiment import Experiment
 from runtime.runs.interrupts import goes_on
+from runtime.runs.length import affordable_slots
 from runtime.runs.loop import drain_slots
 from runtime.runs.progress import RunProgress
+from runtime.runs.remarks import Remarks
 from runtime.runs.settings import Settings, check_latency_weight, choose_slots, parse_seeds
 from twin.files import load_yaml
 from twin.testbeds import read_testbed, to_yaml
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 
 RUNS = Path("runs")
 """Folder of the runs that have no --out, in the current folder."""
+TRACES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".gz", ".bz2", ".xz")
+"""Endings of files that are no workload files."""
 DEMO_FAMILIES = ("RR", "RL", "AL", "RF", "LL")
 """P1's families that need no model."""
 DEMO_EPOCHS = {"p1": 10, "real": 4}
@@ -87,7 +91,8 @@ def execute(
     console = console or output_console()
     experiment = dataclasses.replace(prepare(request), resumed=resumed, other_code=other_code)
     if experiment.by_graph is not None:
-        for line in experiment.by_graph.opening_lines(experiment.settings.families):
+        opening = experiment.by_graph.opening_lines(experiment.settings.families)
+        for line in [*opening, *(f"Warning: {sentence}" for sentence in experiment.remarks.warnings)]:
             console.print(line, soft_wrap=True, markup=False)
     with goes_on(), _folder(request, experiment) as folder:
         errors, settings = Console(stderr=True), experiment.settings
@@ -118,9 +123,12 @@ def prepare(request: Request) -> Experiment:
         return load_workload(request.workload, cluster, seed, request.load)
 
     first = workload(seeds[0])
-    chosen = choose_slots(cluster, first.slots, request.epochs, request.slots)
+    rules, affordable = request.agents is None and set(families) <= FAMILIES.keys(), None
+    if rules and first.slots is not None and request.epochs is None and request.slots is None:
+        affordable = affordable_slots(cluster, first, families, len(seeds))
+    chosen = choose_slots(cluster, first.slots, request.epochs, request.slots, affordable)
     by_graph = None
-    if request.agents is not None or not set(families) <= FAMILIES.keys():
+    if not rules:
         by_graph = _by_graph(request, cluster, families, workload, chosen)
     settings = Settings(
         testbed=cluster.name,
@@ -137,7 +145,8 @@ def prepare(request: Request) -> Experiment:
         latency_weight=cluster.latency_weight,
         agents=None if by_graph is None else by_graph.settings.to_json(),
     )
-    return Experiment(settings, cluster, to_yaml(testbed), workload, versions(), by_graph, to_resume(request))
+    said = Remarks.before(cluster, first, chosen)
+    return Experiment(settings, cluster, to_yaml(testbed), workload, versions(), by_graph, said, to_resume(request))
 
 
 def resume(run: Path, memory: str | None = None, other_code: bool = False) -> Path:
@@ -170,7 +179,7 @@ def _workload_files(workload: str) -> dict[str, str]:
     if workload in builtin_workloads():
         return {}
     path = Path(workload)
-    if path.suffix == ".csv":
+    if path.suffix in TRACES:
         raise InputError(
             f"{path} is a trace; play it from a workload file that says "
             f"'streams: [{{kind: trace, path: {path.name}}}]' (docs/workloads.md)."
@@ -179,7 +188,13 @@ def _workload_files(workload: str) -> dict[str, str]:
     if path.suffix in (".yaml", ".yml"):
         streams = load_yaml(path, WorkloadFile).streams
         files += [path.parent / Path(stream.path).expanduser() for stream in streams if isinstance(stream, Playback)]
-    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()}
+    return {file.name: _digest(file) for file in files if file.is_file()}
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file, which may be larger than memory."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _families(asked: Sequence[str]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Commands that only look: families, report, trace inspect, testbed show."""
+"""Commands that only look: families, report, testbed show."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from runtime.report.tables import output_console, report
 from runtime.results.summary import load_summary
 from twin.testbeds import SourcedNumber, generate, read_testbed, sources, write_testbed
 from twin.testbeds.build import to_cluster
-from twin.traces import inspect_trace
 
 MOST_NODES = 24
 """Nodes that get a row each; of more, nodes of the same hardware share one."""
@@ -48,15 +47,8 @@ def show_families() -> None:
 def show_report(run: Path) -> None:
     """Print the table of a finished run; raises InputError where there is none."""
     summary, console = load_summary(run), output_console()
-    for part in report(summary, console.width):
+    for part in report(summary, console.width, notes=True):
         console.print(part)
-
-
-def show_trace(file: Path) -> None:
-    """Print what a trace holds; raises InputError where it cannot be used."""
-    console = output_console()
-    for line in inspect_trace(file).lines():
-        console.print(line, markup=False, soft_wrap=True)
 
 
 def show_testbed(name: str, generated: int | None, seed: int, out: Path | None, with_sources: bool) -> None:
