@@ -42,7 +42,10 @@ LoadOption = Annotated[
 EpochsOption = Annotated[
     int | None,
     option(
-        "--epochs -e", "N", "Epochs of new requests, 50 slots each on bristol.", shown="10, or as far as the trace goes"
+        "--epochs -e",
+        "N",
+        "Epochs of new requests, 50 slots each on bristol.",
+        shown="10, or to the end of a trace, if that takes about a minute",
     ),
 ]
 SlotsOption = Annotated[int | None, option("--slots", "N", "Slots of new requests, instead of --epochs.")]
