@@ -17,10 +17,15 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from domain.constraints import Violation
 from domain.ledger import Attempt, Decision, Outcome, Reason, Role
 from graph.gate.answers import AnswerError
+from graph.gate.strict_json import MOST_BYTES
 from graph.models.asking import Asker
 from prompts.repair import repair_messages
 
 T = TypeVar("T")
+TOO_LONG = MOST_BYTES + 1
+"""Characters of an answer that tell that it is too long to be read: of what is longer, no more travels on."""
+MOST_KEPT = 20_000
+"""Characters that are kept of an answer that broke rules; a model is shown no more of it for its repair."""
 NOTHING = "fallback:none"
 """What the ledger says of the decision to change nothing, where every other breaks a rule or was refused."""
 PREVIOUS = "fallback:previous"
@@ -169,7 +174,7 @@ def settled_by_rule(kind: Kind[T], decision: T, name: str) -> Draft:
 
 async def propose(kind: Kind[T], ask: Asker) -> Draft:
     """Ask the model for the first time."""
-    return Draft(attempts=(await ask(kind.messages(), kind.schema(), 0),))
+    return Draft(attempts=(_readable(await ask(kind.messages(), kind.schema(), 0)),))
 
 
 def check(kind: Kind[T], draft: Draft, model: str) -> Draft:
@@ -203,7 +208,7 @@ async def repair(kind: Kind[T], draft: Draft, ask: Asker) -> Draft:
     """Ask once more, showing the model what its answer broke."""
     first = draft.attempts[0]
     messages = repair_messages(list(first.messages), first.answer or "", list(first.violations))
-    return draft._replace(attempts=(*draft.attempts, await ask(messages, kind.schema(), 1)))
+    return draft._replace(attempts=(*draft.attempts, _readable(await ask(messages, kind.schema(), 1))))
 
 
 def fall_back(
@@ -270,9 +275,21 @@ async def decide(kind: Kind[T], ask: Asker, model: str, *, apart: bool = False) 
     return await asyncio.to_thread(fall_back, kind, draft) if apart else fall_back(kind, draft)
 
 
+def _readable(attempt: Attempt) -> Attempt:
+    """The attempt with no more of its answer than tells that it is too long to be read."""
+    answer = attempt.answer
+    return attempt if answer is None or len(answer) <= TOO_LONG else replace(attempt, answer=answer[:TOO_LONG])
+
+
 def _broken(draft: Draft, sentences: list[str], reason: Reason) -> Draft:
-    marked = replace(draft.attempts[-1], violations=tuple(sentences))
+    last = draft.attempts[-1]
+    marked = replace(last, answer=_cut(last.answer or ""), violations=tuple(sentences))
     return draft._replace(attempts=(*draft.attempts[:-1], marked), reason=reason)
+
+
+def _cut(answer: str) -> str:
+    """An answer that broke rules, as the ledger keeps it."""
+    return answer if len(answer) <= MOST_KEPT else f"{answer[:MOST_KEPT]}… (cut here: {len(answer) - MOST_KEPT} more)"
 
 
 def _reason_of(attempt: Attempt) -> Reason:

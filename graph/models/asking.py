@@ -31,6 +31,8 @@ from graph.models.tape import Question, Tape
 from graph.models.time_limits import TimeLimits
 from graph.models.tool_rounds import consult
 
+MOST_KEPT = 300_000
+"""Characters of an answer that are kept, on a tape too: more than anybody reads of one."""
 OURS = (Reason.BUDGET, Reason.TIMEOUT)
 """Reasons that say nothing about the server where they are not its fault."""
 MOST_OF_IT = 0.5
@@ -167,7 +169,7 @@ async def ask(
         _tell(caller, leave, known, failure)
     return Attempt(
         messages=(*messages, *[_struck(message, agent) for message in said[len(messages) :]]),
-        answer=None if answer is None else agent.secrets.strike(answer),
+        answer=None if answer is None else agent.secrets.strike(answer)[:MOST_KEPT],
         error=None if failure is None else failure.told(agent.secrets),
         prompt_tokens=caller.prompt_tokens,
         completion_tokens=caller.completion_tokens,

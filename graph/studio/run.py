@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from domain.errors import InputError
 from domain.ledger import Outcome, Role
 from domain.telemetry import Snapshot
 from graph.models.asking import Asking
-from graph.models.client import can_be_asked, default_settings, open_agents
+from graph.models.budget import Budget, Limits
+from graph.models.client import Servers, can_be_asked, default_settings, open_agents
 from graph.rehearsal.plans import RehearsalSettings
 from graph.slot.deps import Deps, Fallbacks, Filling, GateSettings
 from graph.slot.planner_tools import planner_tools
@@ -150,11 +152,18 @@ async def _add_agents(context: Context, deps: Deps, stack: AsyncExitStack) -> No
             raise InputError(f"An agent as {role} needs OPENAI_API_KEY or OPENAI_BASE_URL in .env; or choose a rule.")
     if not settings:
         return
-    await asyncio.to_thread(importlib.import_module, "langchain_openai")  # reads files, for a second
-    agents = await stack.enter_async_context(open_agents(settings, os.environ))
+    await asyncio.to_thread(importlib.import_module, "graph.models.chat_openai")  # reads files, for a second
+    agents = await stack.enter_async_context(open_agents(settings, os.environ, known=_servers()))
+    budget = Budget(Limits(seconds=deps.testbed.cluster.slot_s))  # as in a run from the command line
     for role, agent in agents.items():
         tools = planner_tools(deps) if role is Role.PLANNER and context.planner_tools else ()
-        setattr(deps, role, Filling(agent.name, asker=Asking(agent, tools=tools).for_decision))
+        setattr(deps, role, Filling(agent.name, asker=Asking(agent, budget=budget, tools=tools).for_decision))
+
+
+@cache
+def _servers() -> Servers:
+    """What the process knows of model servers: a run here is a single slot, and the next must not begin anew."""
+    return Servers()
 
 
 def _where_to_remember() -> str | Path:

@@ -16,7 +16,7 @@ from graph.slot.build import build_graph
 from graph.slot.checkpoints import thread_of
 from graph.studio import serving as studio
 from graph.studio.context import Context, read_context
-from graph.studio.run import open_run
+from graph.studio.run import _servers, open_run
 from graph.studio.serving import CHECKPOINTS, StudioError, make_graph, shared_checkpoints
 from graph.studio.world import Made, World
 from memory import open_memory
@@ -25,6 +25,7 @@ from runtime.runs.graph_run import GraphRun
 from tests.agent_server import decides, serving, sound_answers
 from tests.agents import bristol_run
 from tests.effort import little_effort
+from tests.fake_openai import fails, hangs
 from tests.studio_threads import Thread
 from twin.testbeds import load_builtin, read_testbed, write_testbed
 
@@ -295,6 +296,37 @@ async def test_agents_fill_the_roles_that_they_are_chosen_for(thread: Thread, mo
     by_role = {line["role"]: line["decided_by"] for line in state["decisions"]}
     assert by_role == {"planner": "agent:mine", "scheduler": "agent:gpt-4o", "deployer": "rule:full"}
     assert all(line["outcome"] in ("accepted", "rule") for line in state["decisions"])
+
+
+async def test_a_server_that_keeps_failing_is_left_alone_from_slot_to_slot(
+    thread: Thread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _servers.cache_clear()
+    with serving(fails(401, "no such key")) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        reasons = []
+        for slot in range(7):
+            state = await thread.run(slot, scheduler="agent", family="RF", rehearse=False)
+            reasons += [line["reason"] for line in state["decisions"] if line["role"] == "scheduler"]
+    assert reasons == ["rejected_by_server"] * 5 + ["breaker_open"] * 2
+    assert len(server.requests) == 5
+
+
+async def test_agents_have_the_seconds_of_a_slot(
+    tmp_path: Path, thread: Thread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bristol = read_testbed("bristol")
+    half = bristol.slot_s.model_copy(update={"value": 0.5})
+    write_testbed(tmp_path / "quick.yaml", bristol.model_copy(update={"slot_s": half}))
+    _servers.cache_clear()
+    with serving(hangs()) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        state = await thread.run(
+            0, scheduler="agent", family="RF", rehearse=False, testbed=str(tmp_path / "quick.yaml")
+        )
+    (line,) = [line for line in state["decisions"] if line["role"] == "scheduler"]
+    assert line["reason"] == "budget"
+    assert "in the 0.5 s that it had" in line["attempts"][0]["error"]
 
 
 async def test_rehearsals_and_predictions_are_in_the_state_and_go_on_from_slot_to_slot(
