@@ -5,7 +5,7 @@ Two engines and the journal in front of them implement it; what a decision or a 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -85,7 +85,7 @@ class Engine(Protocol):
         """Return documents."""
         ...
 
-    def scan(self, query: Query, columns: tuple[str, ...]) -> AsyncIterator[list[Row]]:
+    def scan(self, query: Query, columns: tuple[str, ...]) -> AsyncGenerator[list[Row]]:
         """Yield the values of some columns, in lists of bounded length, so that any number of rows fits in memory."""
         ...
 

@@ -12,7 +12,7 @@ import asyncio
 import json
 import logging
 from base64 import b64decode, b64encode
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from typing import ParamSpec, TypeVar
 
@@ -103,7 +103,7 @@ class JournaledEngine:
         self._back()
         return found
 
-    async def scan(self, query: Query, columns: tuple[str, ...]) -> AsyncIterator[list[Row]]:
+    async def scan(self, query: Query, columns: tuple[str, ...]) -> AsyncGenerator[list[Row]]:
         """Yield values of columns. Raises MemoryAway as `find` does."""
         self._check()
         try:

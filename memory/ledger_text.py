@@ -125,6 +125,10 @@ def instructions_of(body: Mapping[str, Any]) -> set[str]:
 
 def decision_of(body: Mapping[str, Any], instructions: Mapping[str, str]) -> Decision:
     """Read an entry back; instructions by their hash. Raises KeyError, TypeError or ValueError where it is none."""
+    if type(body["slot"]) is not int or not isinstance(body["decision"], dict):
+        raise TypeError("its slot is no whole number, or its decision no object")
+    if not isinstance(body["node"], str | None):
+        raise TypeError("its node is no name")
     attempts = [
         {**attempt, "messages": [_whole(message, instructions) for message in attempt["messages"]]}
         for attempt in body["attempts"]
@@ -133,12 +137,14 @@ def decision_of(body: Mapping[str, Any], instructions: Mapping[str, str]) -> Dec
 
 
 def _whole(message: dict[str, str], instructions: Mapping[str, str]) -> dict[str, str]:
-    """A message with its content; the order of its keys is that of any message."""
+    """A message with its content; the order of its keys is that of any message.
+
+    Nothing that a run does rests on instructions of the past, so that a text which was lost costs no decision.
+    """
     if "sha256" not in message:
         return message
-    if message["sha256"] not in instructions:
-        raise ValueError(f"the instructions {message['sha256']} that it names are missing")
+    lost = f"(The instructions with the SHA-256 {message['sha256']} are missing in the memory.)"
     return {
-        "content" if key == "sha256" else key: instructions[text] if key == "sha256" else text
+        "content" if key == "sha256" else key: instructions.get(text, lost) if key == "sha256" else text
         for key, text in message.items()
     }

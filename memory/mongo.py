@@ -8,7 +8,7 @@ was cut) is tried again here and nowhere else. Retrying is safe because document
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from itertools import groupby
 from typing import Any, TypeVar
@@ -110,7 +110,7 @@ class MongoEngine:
         hidden = {"_id": 0, **dict.fromkeys(SHAPES[query.kind].derived_names, 0)}
         return [_from_bson(found) async for chunk in self._chunks(query, hidden) for found in chunk]
 
-    async def scan(self, query: Query, columns: tuple[str, ...]) -> AsyncIterator[list[Row]]:
+    async def scan(self, query: Query, columns: tuple[str, ...]) -> AsyncGenerator[list[Row]]:
         """Yield values of columns; the time limit holds for each chunk."""
         async for chunk in self._chunks(query, {"_id": 0, **dict.fromkeys(columns, 1)}):
             yield [tuple(found.get(name) for name in columns) for found in chunk]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
@@ -21,6 +21,7 @@ from domain.errors import InputError
 from memory.documents import Document, Kind
 from memory.engine import DocumentRefused, Found, MemoryAway, MemoryStatus, Query, Row
 from memory.sql import create, insert, select
+from memory.tables import hold_to_tables
 from memory.worker import Worker
 
 T = TypeVar("T")
@@ -89,11 +90,14 @@ class SqliteEngine:
         sql, values = select(query, ("body", "data"))
         rows = await self._reader.run(self._guarded(lambda: self._reader.connection.execute(sql, values).fetchall()))
         try:
-            return [(json.loads(body), data) for body, data in rows]
-        except ValueError:
+            found = [(json.loads(body), data) for body, data in rows]
+        except (ValueError, TypeError, RecursionError):
             raise InputError(self._damaged("a body is no JSON")) from None
+        if not all(isinstance(body, dict) for body, _ in found):
+            raise InputError(self._damaged("a body is no JSON object"))
+        return found
 
-    async def scan(self, query: Query, columns: tuple[str, ...]) -> AsyncIterator[list[Row]]:
+    async def scan(self, query: Query, columns: tuple[str, ...]) -> AsyncGenerator[list[Row]]:
         """Yield values of columns, CHUNK_ROWS documents at a time."""
         await self.open()
         sql, values = select(query, columns)
@@ -137,6 +141,7 @@ class SqliteEngine:
         return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
+        hold_to_tables(connection, str(self._path))
         found = self._layout(connection)
         if found == 0:
             connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
@@ -171,7 +176,12 @@ class SqliteEngine:
 
     def _connect_to_read(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=self._busy_s, isolation_level=None)
-        connection.execute("PRAGMA query_only = 1")
+        try:
+            hold_to_tables(connection, str(self._path))
+            connection.execute("PRAGMA query_only = 1")
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _guarded(self, work: Callable[[], T]) -> Callable[[], T]:
@@ -191,7 +201,11 @@ class SqliteEngine:
 
     def _explained(self, error: sqlite3.DatabaseError) -> Exception:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        if code in (
+            sqlite3.SQLITE_CORRUPT,
+            sqlite3.SQLITE_NOTADB,
+            sqlite3.SQLITE_ERROR,
+        ):  # the last: a column is missing
             return InputError(self._damaged(str(error)))
         if code == sqlite3.SQLITE_TOOBIG:
             return DocumentRefused(f"{self._path} does not take a document: it is too big.")

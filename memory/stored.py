@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 from domain.errors import InputError
@@ -47,7 +48,8 @@ class StoredMemory:
 
     async def runs(self) -> list[str]:
         """Return the names of the runs."""
-        return [row[0] async for rows in self._engine.scan(Query(Kind.RUN, order=("run",)), ("run",)) for row in rows]
+        chunks = self._engine.scan(Query(Kind.RUN, order=("run",)), ("run",))
+        return [str(row[0]) async for rows in chunks for row in rows]
 
     async def put_decision(self, decision: Decision) -> None:
         """Keep a decision."""
@@ -86,7 +88,7 @@ class StoredMemory:
         wanted, texts = sorted(hashes), dict[str, str]()
         for first in range(0, len(wanted), MOST_NAMED):
             query = Query(Kind.INSTRUCTIONS, {"run": run}, among={"sha256": wanted[first : first + MOST_NAMED]})
-            texts.update(await self._find(query, lambda body, _: (body["sha256"], body["text"])))
+            texts.update(await self._find(query, lambda body, _: (str(body["sha256"]), str(body["text"]))))
         return texts
 
     async def put_case(self, case: Case) -> None:
@@ -132,8 +134,9 @@ class StoredMemory:
             at_least=_bound(ended=min_ended),
             order=("run", "epoch"),
         )
-        async for rows in self._engine.scan(query, ("run", "epoch", "objective", "policy", "vector")):
-            picker.add(rows)
+        async with aclosing(self._engine.scan(query, ("run", "epoch", "objective", "policy", "vector"))) as chunks:
+            async for rows in chunks:
+                self._read(Kind.CASE, lambda rows, _: picker.add(rows), rows, None)
         picks = picker.picks()
         chosen = {key: await self._case(key) for key in (*picks.best, *picks.worst, *picks.nearest)}
         return Recalled(
@@ -187,7 +190,7 @@ class StoredMemory:
     def _read(self, kind: Kind, read: Callable[[A, B], T], body: A, rest: B) -> T:
         try:
             return read(body, rest)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise InputError(f"{self.status.store}: a document of {kind} cannot be read: {error}.") from None
 
 

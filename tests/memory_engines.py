@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 from memory.documents import SHAPES, Document, Kind
@@ -62,7 +62,7 @@ class FickleEngine:
         kept = [d for d in kept if all(d.values[name] in values for name, values in query.among.items())]
         return [(d.body, d.data) for d in kept if all(d.values[name] == v for name, v in query.equals.items())]
 
-    async def scan(self, query: Query, columns: tuple[str, ...]) -> AsyncIterator[list[Row]]:
+    async def scan(self, query: Query, columns: tuple[str, ...]) -> AsyncGenerator[list[Row]]:
         self._answer()
         yield [tuple(d.values[name] for name in columns) for d in self.kept if d.kind == query.kind]
 

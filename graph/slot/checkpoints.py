@@ -25,11 +25,12 @@ from langgraph.checkpoint.base import (
     CheckpointTuple,
     DeltaChannelHistory,
 )
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from domain.errors import InputError
+from graph.slot.serializer import PlainSerializer
 from graph.slot.state import has_passed
+from memory.tables import hold_to_tables
 from memory.worker import Worker
 
 CHUNK = 100
@@ -57,7 +58,7 @@ async def open_checkpointer(
         keep: checkpoints of a thread that a file keeps, the last ones, and up to PRUNED_EVERY more; None keeps all.
 
     Raises:
-        InputError: a MongoDB URI without the `mongodb` extra installed.
+        InputError: a MongoDB URI without the `mongodb` extra installed, or a file that holds more than tables.
     """
     if isinstance(where, str) and where.startswith(("mongodb://", "mongodb+srv://")):
         async with _mongo(where, database) as saver:
@@ -76,6 +77,7 @@ def _connect(path: Path | str, opened: contextlib.ExitStack) -> sqlite3.Connecti
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))  # prompts and answers: its owner's alone
     connection = opened.enter_context(contextlib.closing(sqlite3.connect(path)))
+    hold_to_tables(connection, str(path))
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
     return connection
@@ -88,7 +90,7 @@ class _ThreadedSaver(SqliteSaver):
     """
 
     def __init__(self, connection: sqlite3.Connection, worker: Worker, keep: int | None) -> None:
-        super().__init__(connection, serde=JsonPlusSerializer())
+        super().__init__(connection, serde=PlainSerializer())
         self._worker, self._keep, self._written = worker, keep, 0
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
@@ -175,7 +177,7 @@ async def _mongo(uri: str, database: str) -> AsyncIterator[BaseCheckpointSaver[A
         from langgraph.checkpoint.mongodb import MongoDBSaver
     except ImportError as error:
         raise InputError("Checkpoints in MongoDB need the extra: pip install 'edgewise[mongodb]'.") from error
-    manager = MongoDBSaver.from_conn_string(uri, database)
+    manager = MongoDBSaver.from_conn_string(uri, database, serde=PlainSerializer())
     saver = await asyncio.to_thread(manager.__enter__)
     try:
         yield saver

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from dataclasses import fields, replace
 from typing import Any
@@ -47,7 +48,7 @@ def test_unpacked_records_can_be_written_to() -> None:
 
 @pytest.mark.parametrize(
     ("data", "requests", "says"),
-    [(pack(records(3)), 4, "288 bytes are not 12 columns of 4"), (b"\x00", 0, "cannot be decompressed")],
+    [(pack(records(3)), 4, "288 bytes are not 12 columns of 4"), (b"\x00", 0, "break off"), (b"ab", 0, "decompressed")],
 )
 def test_bytes_that_are_no_records_are_refused(data: bytes, requests: int, says: str) -> None:
     with pytest.raises(ValueError, match=says):
@@ -141,9 +142,13 @@ def test_instructions_that_were_not_stored_are_written_again() -> None:
     assert len(ledger.documents([decision()])) == len(ledger.documents([decision()])) == 2
 
 
-def test_an_entry_whose_instructions_are_missing_cannot_be_read() -> None:
-    with pytest.raises(ValueError, match="the instructions [0-9a-f]{64} that it names are missing"):
-        decision_of(LedgerText().documents([decision()])[-1].body, {})
+def test_an_entry_whose_instructions_are_lost_says_so_and_keeps_everything_else() -> None:
+    put = decision()
+    read = decision_of(LedgerText().documents([put])[-1].body, {})
+    told = read.attempts[0].messages[0]["content"]
+    assert re.fullmatch(r"\(The instructions with the SHA-256 [0-9a-f]{64} are missing in the memory\.\)", told)
+    messages = ({"role": "system", "content": told}, *put.attempts[0].messages[1:])
+    assert read == replace(put, attempts=(replace(put.attempts[0], messages=messages), *put.attempts[1:]))
 
 
 @pytest.mark.parametrize("role", list(Role))

@@ -135,6 +135,19 @@ async def test_instructions_can_be_looked_up_with_any_tool(tmp_path: Path) -> No
     connection.close()
 
 
+async def test_lost_instructions_cost_no_decision(tmp_path: Path) -> None:
+    path = tmp_path / "memory.db"
+    async with open_memory(path) as memory:
+        await memory.put_decisions([decision(slot=slot) for slot in range(3)])
+        connection = sqlite3.connect(path)
+        connection.execute("DELETE FROM instructions")
+        connection.commit()
+        connection.close()
+        found = await memory.decisions("r")
+    assert [(entry.slot, entry.decision) for entry in found] == [(slot, decision().decision) for slot in range(3)]
+    assert all("are missing in the memory" in entry.attempts[0].messages[0]["content"] for entry in found)
+
+
 @pytest.mark.parametrize("name", ["missing/memory.db", "."])
 async def test_a_path_that_can_be_no_file_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match="cannot hold the memory"):
