@@ -234,5 +234,5 @@ def _document(line: bytes) -> Document | None:
         entry = json.loads(line)
         data = b64decode(entry["data"], validate=True) if "data" in entry else None
         return Document.of(Kind(entry["kind"]), entry["body"], data)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None

@@ -13,6 +13,7 @@ from domain.decisions import NOWHERE, Deployment, RoutingPlan
 from domain.telemetry import Records, Snapshot
 from domain.workload import Arrivals
 from twin import engine
+from twin.archives import read_arrays
 from twin.layout import (
     ARRIVED,
     SLOT,
@@ -161,11 +162,12 @@ class Twin:
         twin, digest = cls(cluster), hashlib.sha256().digest_size
         if hashlib.sha256(data[digest:]).digest() != data[:digest]:  # nothing that was not saved gets to the engine
             raise ValueError("not a saved twin: damaged, cut short, or of another origin")
-        with np.load(io.BytesIO(data[digest:]), allow_pickle=False) as saved:
-            if {*saved.files} != {*State._fields, *Schedule._fields}:
-                raise ValueError("not a twin saved by this version")
-            state = State(**{name: saved[name] for name in State._fields})
-            schedule = Schedule(**{name: saved[name] for name in Schedule._fields})
+        try:
+            saved = read_arrays(data[digest:], (*State._fields, *Schedule._fields), len(data))
+        except ValueError as error:
+            raise ValueError(f"not a twin saved by this version: {error}") from None
+        state = State(**{name: saved[name] for name in State._fields})
+        schedule = Schedule(**{name: saved[name] for name in Schedule._fields})
         own = {**twin._state._asdict(), **twin._schedule._asdict()}
         for name, array in {**state._asdict(), **schedule._asdict()}.items():
             size = 1 if name.startswith("pool") else 0  # pools grow

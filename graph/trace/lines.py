@@ -210,7 +210,7 @@ def read_trace(path: Path) -> Iterator[TracePart]:
                         ns=tuple(entry["ns"]),
                         data=entry["data"],
                     )
-                except (KeyError, TypeError, ValueError):
+                except (KeyError, TypeError, ValueError, RecursionError):
                     raise InputError(f"{path}, line {number}: no line of a trace of version {VERSION}.") from None
     except OSError as error:
         raise InputError(f"{path}: the trace cannot be read: {error.strerror}.") from None

@@ -6,6 +6,7 @@ the folder can be played again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
@@ -23,6 +23,7 @@ from domain.errors import InputError
 from domain.telemetry import Outcome, Records
 from domain.workload import Arrivals
 from runtime.results.columns import RECORDS, SLOTS
+from runtime.results.rows import read_rows
 from runtime.results.summary import FamilyResult, Summary, load_summary
 from twin.files import load_yaml
 from twin.testbeds import TestbedFile, read_testbed
@@ -111,8 +112,8 @@ class Recording:
         result = next(run for run in self.summary.of(family) if run.seed == seed)
         records = read_records(self.folder / RECORDS, self.cluster, family, seed)
         self._check(records, result)
-        arrived = _rows(self.folder / SLOTS, family, seed, ["arrived_requests"])
-        missing = int(np.sum(arrived.column(0).to_numpy())) - len(records)
+        arrived = _rows(self.folder / SLOTS, family, seed, [], ["arrived_requests"])
+        missing = int(np.sum(arrived.column("arrived_requests").to_numpy())) - len(records)
         if missing < 0:
             raise _damaged(self.folder / RECORDS, f"holds {-missing} requests of {family} more than {SLOTS} says came")
         return Recorded(result, records, missing)
@@ -156,7 +157,7 @@ def read_records(path: Path, cluster: Cluster, family: str, seed: int) -> Record
     Raises:
         InputError: the file is damaged, or names what the cluster has not.
     """
-    table = _rows(path, family, seed, ["lm", "origin", "target", "outcome", *COUNTS, *SECONDS])
+    table = _rows(path, family, seed, ["lm", "origin", "target", "outcome"], [*COUNTS, *SECONDS])
     nodes, lms = cluster.node_index, cluster.lm_index
     outcomes = {outcome.name.lower(): int(outcome) for outcome in Outcome}
     columns: dict[str, Any] = {name: table.column(name).to_numpy().astype(np.int64) for name in COUNTS}
@@ -170,11 +171,11 @@ def read_records(path: Path, cluster: Cluster, family: str, seed: int) -> Record
     )
 
 
-def _rows(path: Path, family: str, seed: int, columns: list[str]) -> pa.Table:
+def _rows(path: Path, family: str, seed: int, names: Sequence[str], numbers: Sequence[str]) -> pa.Table:
     try:
-        return pq.read_table(path, columns=columns, filters=[("family", "==", family), ("seed", "==", seed)])
-    except (pa.ArrowInvalid, pa.ArrowKeyError, pa.ArrowNotImplementedError, OSError) as error:
-        raise _damaged(path, f"cannot be read ({str(error).splitlines()[0].rstrip('.')})") from None
+        return read_rows(path, family, seed, names, numbers)
+    except (ValueError, OSError) as error:
+        raise _damaged(path, str(error)) from None
 
 
 def _indices(

@@ -155,7 +155,9 @@ async def test_secrets_are_found_by_the_names_of_their_variables(tmp_path: Path)
     assert line.data["result"] == ["***", "***", "/home/me", "short"]
 
 
-@pytest.mark.parametrize("line", ["[]", '{"trace": 99}', "not json", '{"trace": 1, "run": "r"}'])
+@pytest.mark.parametrize(
+    "line", ["[]", '{"trace": 99}', "not json", '{"trace": 1, "run": "r"}', "[" * 99_999], ids=range(5)
+)
 def test_a_line_that_is_no_line_of_a_trace_is_named(line: str, tmp_path: Path) -> None:
     path = tmp_path / "trace.jsonl"
     path.write_text(line + "\n")

@@ -285,12 +285,14 @@ async def test_lines_that_are_no_documents_are_set_aside(engine: FickleEngine, p
     await front.close()
     good = path.read_bytes()
     newer = b'{"kind": "dreams", "body": {}}'
-    path.write_bytes(b"\x00\xff not json\n" + good + newer + b"\n[]\n" + good.replace(b'"slot":0', b'"pit":0'))
+    path.write_bytes(
+        100_000 * b"[" + b"\n\x00\xff not json\n" + good + newer + b"\n[]\n" + good.replace(b'"slot":0', b'"pit":0')
+    )
     engine.away = False
     front = journaled(engine, path)
     await front.open()
-    assert (slots(engine), front.status.refused, front.status.waiting) == ([0], 4, 0)
-    assert len(path.with_name("memory.journal.refused").read_bytes().splitlines()) == 4
+    assert (slots(engine), front.status.refused, front.status.waiting) == ([0], 5, 0)
+    assert len(path.with_name("memory.journal.refused").read_bytes().splitlines()) == 5
     await front.close()
 
 
