@@ -27,6 +27,7 @@ from graph.slot.serializer import TYPES, PlainSerializer
 from runtime.replay.recorded import from_checkpoints
 
 CODES = range(8)
+WRONG: list[Any] = [None, [], {"x": 1}]
 plain = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False) | st.text() | st.binary(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
@@ -103,7 +104,7 @@ def nested(times: int) -> bytes:
 @pytest.mark.parametrize(
     "data",
     [b"", b"\xc1", b"\xdd\xff\xff\xff\xff", b"\xdb\xff\xff\xff\xff", 100_000 * b"\x91" + b"\xc0", nested(5000)]
-    + [packed(code, "langgraph.types", name, given) for code, _, name in TYPES for given in (None, [], {"x": 1})],
+    + [packed(code, "langgraph.types", name, words) for code, _, name in TYPES for words in WRONG],
     ids=range(12),
 )
 def test_damaged_values_are_one_sentence(data: bytes) -> None:
