@@ -97,7 +97,7 @@ def _spelt(value: Any) -> Any:
         return _extension(EXT_CONSTRUCTOR_KW_ARGS, value, given)
     if isinstance(value, BaseException):
         return repr(value)
-    raise TypeError(f"a checkpoint takes plain data, not a {type(value).__name__}")
+    raise TypeError  # which ormsgpack turns into one of its own, with the name of the type
 
 
 def _extension(code: int, value: Any, given: Any) -> ormsgpack.Ext:
