@@ -3,6 +3,9 @@
 Every call has one time limit for all it does: finding the server, waiting for a connection, sending, its retries.
 pymongo's own retries are off; what may succeed at once on a second try (a primary that stepped down, a connection that
 was cut) is tried again here and nowhere else. Retrying is safe because documents are stored by key.
+
+A write that came back is kept: most servers of the set have it in their journals. Reads go to the primary, which knows
+of it. And what a server answers is counted, for a run that goes on by half of its ledger is another run.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from typing import Any, TypeVar
 
 import pymongo
 from bson.errors import BSONError
-from pymongo import AsyncMongoClient, UpdateOne
+from pymongo import AsyncMongoClient, MongoClient, ReadPreference, UpdateOne, WriteConcern
 from pymongo.errors import (
     AutoReconnect,
     BulkWriteError,
@@ -50,8 +53,54 @@ ATTEMPTS = 4
 _DUPLICATE = 11000
 _AUTHENTICATION = (18, 8000)
 _UNAUTHORISED = 13
-_REFUSED = (2, 9, 121, 10334, 17419, 17420, 22)
-"""BadValue, FailedToParse, DocumentValidationFailure, too large, and InvalidBSON: the server will never take it."""
+_REFUSED = (2, 9, 15, 121, 10334, 17419, 17420, 22)
+"""BadValue, FailedToParse, too deeply nested, DocumentValidationFailure, too large, InvalidBSON: the server will never
+take it."""
+_KEPT = WriteConcern("majority", j=True)
+
+
+def open_client(uri: str, limit_s: float) -> MongoClient[dict[str, Any]]:
+    """Connect LangGraph's checkpointer, which is synchronous, by the same promise as the memory's own connections.
+
+    Raises:
+        InputError: the URI is none, or asks for less than the promise.
+        MemoryAway: no server answers in time.
+    """
+    limits: dict[str, Any] = dict.fromkeys(("serverSelectionTimeoutMS", "connectTimeoutMS"), round(limit_s * 1000))
+    try:
+        with MongoClient[dict[str, Any]](uri, connect=False) as asked:
+            _check_promise(asked)
+        client = MongoClient[dict[str, Any]](uri, appname="edgewise", w="majority", journal=True, **limits)
+    except (PyMongoError, ValueError, TypeError):
+        raise InputError(_NO_URI) from None
+    try:
+        client.admin.command("ping")
+    except PyMongoError as error:
+        client.close()
+        raise MemoryAway(f"mongodb://{_hosts(uri)} cannot be reached: {_first_sentence(error)}.") from None
+    return client
+
+
+def _check_promise(client: MongoClient[dict[str, Any]] | AsyncMongoClient[dict[str, Any]]) -> None:
+    """Make sure that a URI does not ask for less than what a memory promises."""
+    asked, wanted = client.write_concern.document, []
+    if asked.get("w", "majority") != "majority":
+        wanted.append(f"w={asked['w']}")
+    if not asked.get("j", True):
+        wanted.append("journal=false")
+    if client.read_preference != ReadPreference.PRIMARY:
+        wanted.append(f"readPreference={client.read_preference.mongos_mode}")
+    if wanted:
+        raise InputError(
+            f"The MongoDB URI asks for {' and '.join(wanted)}, by which what was put could be lost or not be found; "
+            "leave w, journal and readPreference out of it."
+        )
+
+
+_NO_URI = (
+    "The MongoDB URI cannot be read: write mongodb://USER:PASSWORD@HOST:PORT/DATABASE, with the characters "
+    "/ ? # [ ] @ : % of name and password as %XX."
+)
 
 
 class MongoEngine:
@@ -61,7 +110,8 @@ class MongoEngine:
         """Nothing is connected yet; a call takes `limit_s` seconds at most, half a second where that is less.
 
         Raises:
-            InputError: the URI is none. The sentence does not quote it, for the password in it.
+            InputError: the URI is none, or asks for less than what a memory promises. The sentence does not quote it,
+                for the password in it.
         """
         milliseconds = round(limit_s * 1000)
         try:
@@ -75,12 +125,10 @@ class MongoEngine:
                 retryReads=False,
                 retryWrites=False,
             )
-            self._database = self._client.get_default_database(DATABASE)
+            self._database = self._client.get_default_database(DATABASE, write_concern=_KEPT)
         except (PyMongoError, ValueError, TypeError):
-            raise InputError(
-                "The MongoDB URI cannot be read: write mongodb://USER:PASSWORD@HOST:PORT/DATABASE, with the characters "
-                "/ ? # [ ] @ : % of name and password as %XX."
-            ) from None
+            raise InputError(_NO_URI) from None
+        _check_promise(self._client)
         self._store = f"mongodb://{_hosts(uri)}/{self._database.name}"
         self._limit_s = limit_s
         self._ready = False
@@ -120,7 +168,11 @@ class MongoEngine:
         await self._client.close()
 
     async def _chunks(self, query: Query, fields: dict[str, int]) -> AsyncIterator[list[dict[str, Any]]]:
+        if query.limit == 0:  # which is none, and to MongoDB all
+            return
         cursor: Any = None
+        # Counted first, for documents may come and never go.
+        stored, read = await self._call(lambda: self._count(query)), 0
 
         async def first() -> list[dict[str, Any]]:
             nonlocal cursor
@@ -134,17 +186,27 @@ class MongoEngine:
         chunk = await self._call(first)
         try:
             while chunk:
+                read += len(chunk)
                 yield chunk
                 chunk = await self._call(more, attempts=1)  # a cursor that failed is over, and says that it is empty
         finally:
             await cursor.close()
+        if read < stored:
+            raise InputError(
+                f"{self._store} lost documents on the way: of {query.kind} it counts {stored} and gave {read}. No run "
+                "can rest on that; use another server."
+            )
+
+    async def _count(self, query: Query) -> int:
+        """How many documents a query has to find; 0 for one that leads to a single document by its whole key."""
+        if all(query.equals.get(name) is not None for name in SHAPES[query.kind].key):
+            return 0
+        limit: dict[str, Any] = {} if query.limit is None else {"limit": query.limit}
+        found: int = await self._database[query.kind].count_documents(_wanted(query, "$gt", "$lte", (-1, 0)), **limit)
+        return found
 
     def _cursor(self, query: Query, fields: dict[str, int]) -> Any:
-        wanted: dict[str, Any] = dict(query.equals)
-        wanted |= {name: {"$in": list(values)} for name, values in query.among.items()}
-        for operator, bounds in (("$gte", query.at_least), ("$lte", query.at_most)):
-            for name, value in bounds.items():
-                wanted.setdefault(name, {})[operator] = value
+        wanted = _wanted(query, "$gte", "$lt", (0, 1))
         cursor = self._database[query.kind].find(wanted, fields, limit=query.limit or 0, batch_size=CHUNK_ROWS)
         if query.order:
             direction = pymongo.DESCENDING if query.descending else pymongo.ASCENDING
@@ -158,14 +220,18 @@ class MongoEngine:
                 first = {body["_id"]: body for body in reversed(bodies)}  # a server may take them in any order
                 await collection.insert_many(list(first.values()), ordered=False)
             else:
+                last = {body["_id"]: body for body in bodies}
                 # $set of every field replaces the document: all documents of a kind have the same fields.
                 await collection.bulk_write(
-                    [UpdateOne({"_id": body["_id"]}, {"$set": _without_id(body)}, upsert=True) for body in bodies]
+                    [UpdateOne({"_id": key}, {"$set": _without_id(body)}, upsert=True) for key, body in last.items()],
+                    ordered=False,
                 )
         except BulkWriteError as error:
             problems = [e for e in error.details.get("writeErrors", []) if e["code"] != _DUPLICATE]
             if problems:
                 raise OperationFailure(problems[0]["errmsg"], problems[0]["code"]) from None
+            if error.details.get("writeErrors") and not SHAPES[kind].once:
+                raise AutoReconnect("another process put a document of the same key at the same moment") from None
             if error.details.get("writeConcernErrors"):
                 raise AutoReconnect("the write was not confirmed by enough servers") from None
 
@@ -224,6 +290,19 @@ class MongoEngine:
 
 async def _nothing() -> None:
     return None
+
+
+def _wanted(query: Query, above: str, below: str, shift: tuple[int, int]) -> dict[str, Any]:
+    """A query in MongoDB's words; bounds, which are whole numbers, by these operators and shifted by so much.
+
+    A range can be said in two ways. What is read in one and counted in the other is not wrong in both without a trace.
+    """
+    wanted: dict[str, Any] = dict(query.equals)
+    wanted |= {name: {"$in": list(values)} for name, values in query.among.items()}
+    for operator, bounds, by in ((above, query.at_least, shift[0]), (below, query.at_most, shift[1])):
+        for name, value in bounds.items():
+            wanted.setdefault(name, {})[operator] = value + by
+    return wanted
 
 
 def _hosts(uri: str) -> str:

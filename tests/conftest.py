@@ -66,10 +66,17 @@ for _name in ("connect", "connect_ex", "sendto"):
 _guard.setattr(socket, "getaddrinfo", _guarded_lookup(socket.getaddrinfo))
 
 
-@pytest.fixture(autouse=True)
-def _live_tests_may_use_a_real_mongodb(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if MONGODB_URI and request.node.get_closest_marker("live"):
-        monkeypatch.setenv("MONGODB_URI", MONGODB_URI)
+@pytest.fixture(scope="module")
+def mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URI of a server for live tests: the one in MONGODB_URI, else one of the module's own."""
+    if MONGODB_URI:
+        yield MONGODB_URI
+        return
+    from tests.mongo_server import MongoServer
+
+    server = MongoServer(tmp_path_factory.mktemp("mongodb")).start()
+    yield server.uri
+    server.kill()
 
 
 @pytest.fixture(scope="module")

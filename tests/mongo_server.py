@@ -1,14 +1,19 @@
-"""A server that speaks MongoDB's wire protocol, as a child process on loopback, for tests over a real socket."""
+"""Servers that speak MongoDB's wire protocol, as child processes on loopback, for tests over a real socket."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import subprocess
 import sys
 import time
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
+
+from pymongo import MongoClient
 
 
 def free_port() -> int:
@@ -20,7 +25,10 @@ def free_port() -> int:
 
 
 class MongoServer:
-    """nx-27017, which keeps its data in a folder of SQLite files; it can be stopped and started again."""
+    """SecantusDB, which keeps its data in WiredTiger as MongoDB does. It can be killed and started again.
+
+    Its licence is the GPL, so it is a program of its own here, and nothing imports it.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
@@ -28,19 +36,28 @@ class MongoServer:
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
 
+    def command(self) -> list[str]:
+        """What starts it in its folder."""
+        program = Path(sys.executable).with_name("secantusd-py")
+        return [str(program), "--host", "127.0.0.1", "--port", str(self.port), "--storage-path", "data"]
+
     def start(self) -> Self:
         """Start it and wait until it listens."""
-        files = [f"--{name}={self._folder / name}" for name in ("data-dir", "log-file", "pid-file")]
-        (self._folder / "data-dir").mkdir(exist_ok=True)
-        command = [sys.executable, "-m", "nx_27017.nx_27017", "--port", str(self.port), *files]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 20
+        self._folder.mkdir(exist_ok=True)
+        self._process = subprocess.Popen(
+            self.command(),
+            cwd=self._folder,
+            env={**os.environ, "HOME": str(self._folder)},  # not the settings of whoever runs the tests
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 30
         while time.monotonic() < deadline and self._process.poll() is None:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
                 return self
             time.sleep(0.05)
         self.kill()
-        raise RuntimeError(f"nx-27017 does not listen on port {self.port}")
+        raise RuntimeError(f"{self.command()[0]} does not listen on port {self.port}")
 
     def kill(self) -> None:
         """End it at once, as a crash would."""
@@ -48,3 +65,29 @@ class MongoServer:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+
+class NxServer(MongoServer):
+    """nx-27017, which keeps its data in SQLite.
+
+    It sorts whole `_id`s as text and shows what is not committed; the memory needs neither.
+    """
+
+    def command(self) -> list[str]:
+        """What starts it in its folder."""
+        (self._folder / "data").mkdir(exist_ok=True)
+        files = ["--data-dir", "data", "--log-file", "log", "--pid-file", "pid"]
+        return [sys.executable, "-m", "nx_27017.nx_27017", "--port", str(self.port), *files]
+
+
+@contextlib.contextmanager
+def new_database(uri: str) -> Iterator[str]:
+    """The URI of a database of one's own on a server, dropped afterwards."""
+    database = f"edgewise_test_{uuid.uuid4().hex[:12]}"
+    address, _, options = uri.partition("?")
+    scheme, _, rest = address.partition("://")
+    try:
+        yield f"{scheme}://{rest.partition('/')[0]}/{database}" + (f"?{options}" if options else "")
+    finally:
+        with MongoClient[dict[str, Any]](uri) as client:
+            client.drop_database(database)

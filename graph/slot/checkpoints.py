@@ -37,6 +37,8 @@ CHUNK = 100
 """Checkpoints that a listing holds at once."""
 PRUNED_EVERY = 50
 """Checkpoints that are written between two looks at what can go."""
+MONGO_LIMIT_S = 10.0
+"""Seconds in which a MongoDB must be found."""
 DURABILITY: Final = "exit"
 """One checkpoint when a slot has passed. Decisions inside a slot are safe in the ledger, which is written at once."""
 
@@ -58,7 +60,9 @@ async def open_checkpointer(
         keep: checkpoints of a thread that a file keeps, the last ones, and up to PRUNED_EVERY more; None keeps all.
 
     Raises:
-        InputError: a MongoDB URI without the `mongodb` extra installed, or a file that holds more than tables.
+        InputError: a MongoDB URI without the `mongodb` extra installed or with too weak a promise, or a file that holds
+            more than tables.
+        MemoryAway: the MongoDB cannot be found.
     """
     if isinstance(where, str) and where.startswith(("mongodb://", "mongodb+srv://")):
         async with _mongo(where, database) as saver:
@@ -175,11 +179,12 @@ class _ThreadedSaver(SqliteSaver):
 async def _mongo(uri: str, database: str) -> AsyncIterator[BaseCheckpointSaver[Any]]:
     try:
         from langgraph.checkpoint.mongodb import MongoDBSaver
+
+        from memory.mongo import open_client
     except ImportError as error:
         raise InputError("Checkpoints in MongoDB need the extra: pip install 'edgewise[mongodb]'.") from error
-    manager = MongoDBSaver.from_conn_string(uri, database, serde=PlainSerializer())
-    saver = await asyncio.to_thread(manager.__enter__)
+    client = await asyncio.to_thread(open_client, uri, MONGO_LIMIT_S)
     try:
-        yield saver
+        yield await asyncio.to_thread(partial(MongoDBSaver, client, database, serde=PlainSerializer()))
     finally:
-        await asyncio.to_thread(manager.__exit__, None, None, None)
+        await asyncio.to_thread(client.close)

@@ -87,7 +87,7 @@ async def shared_checkpoints() -> AsyncIterator[BaseCheckpointSaver[Any]]:
     try:
         async with open_checkpointer(where) as saver:
             yield saver
-    except InputError as error:
+    except (InputError, MemoryAway) as error:
         raise StudioError(str(error)) from error
 
 

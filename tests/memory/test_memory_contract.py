@@ -1,17 +1,14 @@
-"""What every memory does, whatever its engine: SQLite, MongoDB's wire protocol against nx-27017, and a real server."""
+"""What every memory does, whatever its engine: SQLite, and MongoDB's wire protocol against two servers."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from pymongo import AsyncMongoClient
 
 from domain.errors import InputError
 from domain.ledger import Role
@@ -21,32 +18,25 @@ from memory.documents import Document, Kind
 from memory.mongo import MongoEngine
 from memory.sqlite import SqliteEngine
 from tests.memory_examples import TRAFFIC, case, decision, records, telemetry
-from tests.mongo_server import MongoServer
+from tests.mongo_server import NxServer, new_database
 
 
 @pytest.fixture(scope="module")
 def nx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    server = MongoServer(tmp_path_factory.mktemp("nx")).start()
+    server = NxServer(tmp_path_factory.mktemp("nx")).start()
     yield server.uri
     server.kill()
 
 
 @pytest.fixture(
-    params=["sqlite", pytest.param("nx", marks=pytest.mark.live), pytest.param("MONGODB_URI", marks=pytest.mark.live)]
+    params=["sqlite", pytest.param("mongodb", marks=pytest.mark.live), pytest.param("nx", marks=pytest.mark.live)]
 )
-async def target(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield str(tmp_path / "memory.db")
         return
-    if request.param == "MONGODB_URI" and "MONGODB_URI" not in os.environ:
-        pytest.skip("MONGODB_URI names no server")
-    uri = os.environ["MONGODB_URI"] if request.param == "MONGODB_URI" else request.getfixturevalue("nx")
-    database = f"edgewise_test_{uuid.uuid4().hex[:12]}"
-    address, _, options = uri.partition("?")
-    scheme, _, rest = address.partition("://")
-    yield f"{scheme}://{rest.partition('/')[0]}/{database}" + (f"?{options}" if options else "")
-    async with AsyncMongoClient[dict[str, object]](uri) as client:
-        await client.drop_database(database)
+    with new_database(request.getfixturevalue(request.param)) as uri:
+        yield uri
 
 
 @pytest.fixture
@@ -93,6 +83,36 @@ async def test_decisions_are_found_by_slot_role_and_node_in_the_order_in_which_t
     assert [d.slot for d in await memory.decisions("r", node="hub", first=1, last=2)] == [1, 2]
     assert await memory.decisions("r", role=Role.PLANNER, node="hub") == []
     assert await memory.decisions("r", 7) == await memory.decisions("unknown") == []
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 20, 50])
+async def test_pages_of_slots_hold_every_decision_and_every_record_once(memory: Memory, size: int) -> None:
+    slots, nodes = 20, ("edge", "hub")
+    for slot in range(slots):
+        deployers = [decision(slot=slot, role=Role.DEPLOYER, node=node, attempts=()) for node in nodes]
+        await memory.put_decisions([decision(slot=slot, attempts=()), *deployers])
+        await memory.put_records("r", slot, records(1, seed=slot))
+    await memory.put_decision(decision(run="s", slot=3))
+    due = [(slot, node) for slot in range(slots) for node in (None, *nodes)]
+    for first in range(0, slots, size):
+        last = min(first + size, slots) - 1
+        found = await memory.decisions("r", first=first, last=last)
+        assert [(d.slot, d.node) for d in found] == [entry for entry in due if first <= entry[0] <= last]
+        for node in nodes:
+            assert [d.slot for d in await memory.decisions("r", node=node, first=first, last=last)] == list(
+                range(first, last + 1)
+            )
+        wanted = Records.concatenate([records(1, seed=slot) for slot in range(first, last + 1)])
+        assert same(await memory.records("r", first, last), wanted)
+    assert len(await memory.decisions("r", first=size)) == 3 * max(slots - size, 0)
+    assert len(await memory.decisions("r", last=size)) == 3 * min(size + 1, slots)
+    assert len(await memory.records("r", last=size)) == min(size + 1, slots)
+
+
+async def test_a_limit_of_none_gives_none(memory: Memory) -> None:
+    await memory.put_case(case())
+    assert await memory.cases("lab", 0) == []
+    assert await memory.cases("lab", 1) == [case()]
 
 
 async def test_text_that_is_no_unicode_is_kept_readable(memory: Memory) -> None:

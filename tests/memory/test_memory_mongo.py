@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import pytest
 from bson.errors import InvalidDocument
-from pymongo import AsyncMongoClient
+from pymongo import AsyncMongoClient, ReadPreference
 from pymongo.errors import (
     AutoReconnect,
     BulkWriteError,
@@ -25,10 +25,11 @@ from pymongo.errors import (
 
 from domain.errors import InputError
 from domain.ledger import Role
-from memory import MemoryAway, open_memory
+from memory import MemoryAway, drain_journal, open_memory, waiting_in
 from memory.documents import Kind
 from memory.engine import DocumentRefused, Query
-from memory.mongo import ATTEMPTS, MongoEngine
+from memory.forms import run_document
+from memory.mongo import ATTEMPTS, MongoEngine, _wanted, open_client
 from tests.memory_examples import TRAFFIC, case, decision, records
 from tests.mongo_server import MongoServer, free_port
 
@@ -92,6 +93,37 @@ def test_a_uri_that_cannot_be_read_is_explained_without_quoting_it(uri: str) -> 
         MongoEngine(uri, limit_s=0.1)
     assert "s3" not in str(caught.value)
     assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    ("options", "asked"),
+    [
+        ("w=0", "w=0"),
+        ("w=1", "w=1"),
+        ("w=2&journal=true", "w=2"),
+        ("w=majority&journal=false", "journal=false"),
+        ("readPreference=secondaryPreferred&readPreferenceTags=dc:ny", "readPreference=secondaryPreferred"),
+        ("readPreference=nearest&w=0", "w=0 and readPreference=nearest"),
+    ],
+)
+async def test_a_uri_that_asks_for_less_than_the_promise_is_refused(options: str, asked: str) -> None:
+    uri = f"mongodb://ada:s3cret@127.0.0.1:1/x?{options}"
+    for opens in (MongoEngine, open_client):
+        with pytest.raises(
+            InputError, match=f"^The MongoDB URI asks for {asked}, by which .* leave w, journal and"
+        ) as no:
+            opens(uri, 0.1)
+        assert "s3cret" not in str(no.value)
+
+
+@pytest.mark.parametrize(
+    "options", ["", "w=majority", "journal=true&readPreference=primary", "retryWrites=true&w=majority"]
+)
+async def test_what_is_written_is_confirmed_by_most_servers_and_their_journals(options: str) -> None:
+    engine = MongoEngine(f"mongodb://127.0.0.1:1/x?{options}", 0.1)
+    assert engine._database.write_concern.document == {"w": "majority", "j": True}
+    assert engine._database.read_preference == ReadPreference.PRIMARY
+    await engine.close()
 
 
 @connects
@@ -197,6 +229,94 @@ async def test_other_write_errors_than_duplicates_do_not_pass_unseen(
         await engine._store_group(Kind.DECISION, [])
 
 
+class Collection:
+    """Takes writes as a server does that finds a key twice, and gives fewer documents than it counts."""
+
+    def __init__(self, stored: int = 0, given: Sequence[int] = (), duplicates: int = 0) -> None:
+        self.stored, self.given, self.duplicates = stored, list(given), duplicates
+        self.kept: dict[str, dict[str, Any]] = {}
+
+    async def bulk_write(self, operations: list[Any], ordered: bool) -> None:
+        assert not ordered, "of an ordered write a duplicate key drops all that follows"
+        told = [(operation._filter["_id"], operation._doc["$set"]["settings"]) for operation in operations]
+        assert len(dict(told)) == len(told), "of what is not ordered, either of two may be the last"
+        self.duplicates -= 1
+        if self.duplicates >= 0:
+            self.kept.update(told[1:])
+            raise BulkWriteError({"writeErrors": [{"code": 11000, "errmsg": "E11000 duplicate key"}]})
+        self.kept.update(told)
+
+    async def count_documents(self, wanted: dict[str, Any], limit: int = 10**9) -> int:
+        return min(self.stored, limit)
+
+    def find(self, *_: Any, **__: Any) -> Collection:
+        return self
+
+    def sort(self, _: Any) -> Collection:
+        return self
+
+    async def to_list(self, _: int) -> list[dict[str, Any]]:
+        return [{"run": "r"}] * (self.given.pop(0) if self.given else 0)
+
+    async def close(self) -> None:
+        return None
+
+
+@pytest.fixture
+def collection(engine: MongoEngine, monkeypatch: pytest.MonkeyPatch) -> Collection:
+    made = Collection()
+    monkeypatch.setattr(engine, "_database", dict.fromkeys(Kind, made))
+    engine._ready = True
+    return made
+
+
+async def test_of_documents_of_one_key_that_are_put_together_the_last_is_written(
+    engine: MongoEngine, collection: Collection
+) -> None:
+    await engine.write([run_document("r", {"n": n}) for n in (1, 2)] + [run_document("s", {"n": 3})])
+    assert collection.kept == {'["r"]': {"n": 2}, '["s"]': {"n": 3}}
+
+
+@pytest.mark.parametrize("times", [1, ATTEMPTS - 1])
+async def test_a_key_that_another_process_put_at_the_same_moment_costs_no_document(
+    engine: MongoEngine, collection: Collection, times: int
+) -> None:
+    collection.duplicates = times
+    await engine.write([run_document(run, {}) for run in "abc"])
+    assert list(collection.kept) == ['["b"]', '["c"]', '["a"]']
+
+
+@pytest.mark.parametrize(("stored", "given"), [(3, [2]), (3, []), (7000, [5000, 1999]), (7000, [5000])])
+async def test_documents_that_a_server_counts_and_does_not_give_are_noticed(
+    engine: MongoEngine, collection: Collection, stored: int, given: list[int]
+) -> None:
+    collection.stored, collection.given = stored, list(given)
+    query = Query(Kind.DECISION, {"run": "r"}, at_least={"slot": 0}, at_most={"slot": 9})
+    said = f"lost documents on the way: of decisions it counts {stored} and gave {sum(given)}. No run can rest on that"
+    with pytest.raises(InputError, match=said):
+        await engine.find(query)
+    collection.given = list(given)
+    with pytest.raises(InputError, match=said):
+        [rows async for rows in engine.scan(query, ("run",))]
+
+
+@pytest.mark.parametrize(("stored", "limit"), [(3, None), (2, None), (50, 3)])
+async def test_documents_that_came_since_they_were_counted_are_no_mistake(
+    engine: MongoEngine, collection: Collection, stored: int, limit: int | None
+) -> None:
+    collection.stored, collection.given = stored, [3]
+    assert len(await engine.find(Query(Kind.DECISION, {"run": "r"}, limit=limit))) == 3
+
+
+def test_a_range_is_read_in_one_way_and_counted_in_another() -> None:
+    query = Query(Kind.DECISION, {"run": "r"}, at_least={"slot": 3}, at_most={"slot": 9})
+    read, counted = _wanted(query, "$gte", "$lt", (0, 1)), _wanted(query, "$gt", "$lte", (-1, 0))
+    assert (read, counted) == (
+        {"run": "r", "slot": {"$gte": 3, "$lt": 10}},
+        {"run": "r", "slot": {"$gt": 2, "$lte": 9}},
+    )
+
+
 @pytest.mark.live
 @connects
 async def test_what_was_put_while_the_server_was_down_is_there_when_it_is_up(tmp_path: Path) -> None:
@@ -220,6 +340,29 @@ async def test_what_was_put_while_the_server_was_down_is_there_when_it_is_up(tmp
             assert len(await memory.records("r")) == 29 * 20
             assert (await memory.recall("lab", TRAFFIC)).best == (case(),)
         assert not (tmp_path / "memory.journal").exists()
+    finally:
+        server.kill()
+
+
+@pytest.mark.live
+@connects
+async def test_what_a_run_left_in_its_journal_is_stored_when_the_server_is_there(tmp_path: Path) -> None:
+    server, journal = MongoServer(tmp_path / "server"), tmp_path / "memory.journal"
+    async with open_memory(f"{server.uri}/lab", journal, limit_s=0.2) as memory:
+        for slot in range(30):
+            await memory.put_decision(decision(slot=slot))
+            await memory.put_records("r", slot, records(20, seed=slot))
+    assert waiting_in(journal) == 61  # the instructions once, for the journal knows that it has them
+    with pytest.raises(MemoryAway):
+        await drain_journal(journal, f"{server.uri}/lab", limit_s=0.2)
+    assert waiting_in(journal) == 61
+    server.start()
+    try:
+        assert (await drain_journal(journal, f"{server.uri}/lab")).stored == 61
+        assert (await drain_journal(journal, f"{server.uri}/lab")).stored == 0
+        async with open_memory(f"{server.uri}/lab") as memory:
+            assert await memory.decisions("r") == [decision(slot=slot) for slot in range(30)]
+            assert len(await memory.records("r")) == 30 * 20
     finally:
         server.kill()
 

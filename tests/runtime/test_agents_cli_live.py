@@ -20,7 +20,7 @@ from runtime.cli.program import app
 from runtime.results.summary import load_summary
 from tests.agent_server import contents, decides, role_of, serving, sound_answers
 from tests.fake_openai import completion
-from tests.mongo_server import MongoServer
+from tests.mongo_server import new_database
 from twin.testbeds import read_testbed, to_yaml
 from twin.testbeds.build import to_cluster
 
@@ -38,10 +38,9 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
-def mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    server = MongoServer(tmp_path_factory.mktemp("mongodb")).start()
-    yield server.uri
-    server.kill()
+def database(mongodb: str) -> Iterator[str]:
+    with new_database(mongodb) as uri:
+        yield uri
 
 
 def edgewise(*arguments: str, **environ: str) -> Result:
@@ -62,9 +61,8 @@ async def remembered(uri: str | Path) -> tuple[dict[str, list[Decision]], list[C
         return {name: await memory.decisions(name) for name in runs}, await memory.cases("bristol")
 
 
-def test_the_memory_of_runs_of_agents_is_in_mongodb_where_the_environment_says_so(mongodb: str) -> None:
-    cluster = to_cluster(read_testbed(Path("small.yaml")))
-    uri = f"{mongodb}/edgewise"
+def test_the_memory_of_runs_of_agents_is_in_mongodb_where_the_environment_says_so(database: str) -> None:
+    cluster, uri = to_cluster(read_testbed(Path("small.yaml"))), database
     with serving(decides(sound_answers(cluster))) as server:
         for out in ("one", "two"):
             run(server.base_url, out, "--rehearse", "off", MONGODB_URI=uri)
