@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 MOST_REQUESTS = 30_000_000
-"""Requests held in memory at once, of a stream or of a whole run; a row of a trace takes about 100 bytes."""
+"""Requests held in memory at once, of a stream or of a whole run; a row of a trace takes about 150 bytes."""
 MOST_IN_SLOT = 1_000_000
 """Requests that a stream may make in a slot on average where its rate is highest: 33,000 a second in slots of 30 s."""
 MOST_IN_WINDOW = 2_000_000
