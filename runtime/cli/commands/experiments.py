@@ -67,6 +67,12 @@ def demo() -> None:
         for workload, epochs in DEMO_EPOCHS.items()
     ]
     console.print(
+        "How sure the order is: start-up times and LM4's speed are estimates. With a tenth of the start-up, LL and AL "
+        "come before RF; at twice LM4's time no family serves half of its requests in time "
+        "(python -m benchmarks.sensitivity).\n",
+        soft_wrap=True,
+    )
+    console.print(
         "Next: who these families are, the best of them beside plans that were rehearsed in the twin, and the first "
         "table again\n"
         f"  {command_name()} families\n"
