@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -43,9 +43,12 @@ class Node:
         return self.gpus * self.vgpus_per_gpu
 
     @property
-    def hardware(self) -> Node:
-        """The node without name and site: equal for nodes of the same hardware."""
-        return replace(self, name="", site="")
+    def hardware(self) -> tuple[object, ...]:
+        """All but name and site: equal for nodes of the same hardware."""
+        return (
+            *(self.cpu_model, self.cpu_cores, self.spare_cores, self.ram_gb),
+            *(self.gpu_model, self.gpus, self.vgpus_per_gpu, self.vram_gb, self.unified_memory),
+        )
 
     @property
     def gpu_vram_gb(self) -> float:
@@ -105,11 +108,12 @@ class Cluster:
     @cached_property
     def _least(self) -> list[list[tuple[int, int]]]:
         """Least cores and least vGPUs of each LM on each node; nodes of the same hardware share a list."""
-        known: dict[Node, list[tuple[int, int]]] = {}
-        for n, node in enumerate(self.nodes):
-            if node.hardware not in known:
-                known[node.hardware] = [(self._cores(n, i), self._vgpus(n, i)) for i in range(self.n_lms)]
-        return [known[node.hardware] for node in self.nodes]
+        known: dict[tuple[object, ...], list[tuple[int, int]]] = {}
+        kinds = [node.hardware for node in self.nodes]
+        for n, kind in enumerate(kinds):
+            if kind not in known:
+                known[kind] = [(self._cores(n, i), self._vgpus(n, i)) for i in range(self.n_lms)]
+        return [known[kind] for kind in kinds]
 
     def _cores(self, n: int, i: int) -> int:
         node, lm = self.nodes[n], self.lms[i]

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.cluster import Cluster, Node
+from domain.cluster import Cluster
 
 
 def warnings_of(cluster: Cluster) -> list[str]:
@@ -31,7 +31,7 @@ def _prompts_in_time(cluster: Cluster, i: int) -> int:
 
 def _fastest(cluster: Cluster, i: int) -> tuple[float, int]:
     """Least seconds per prompt of LM i in any mode on any node, and that node."""
-    known: dict[Node, float] = {}
+    known: dict[object, float] = {}
     best, fastest = math.inf, 0
     for n, node in enumerate(cluster.nodes):
         if node.hardware not in known:

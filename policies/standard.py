@@ -188,6 +188,7 @@ def _demand(cluster: Cluster, n: int, i: int, allocation: Allocation) -> NDArray
 
 def catalogue(cluster: Cluster) -> Sequence[Patterns]:
     """Return the patterns of every node, length N; nodes of the same hardware share one object."""
-    first = {node.hardware: n for n, node in reversed(list(enumerate(cluster.nodes)))}
+    kinds = [node.hardware for node in cluster.nodes]
+    first = {kind: n for n, kind in reversed(list(enumerate(kinds)))}
     known = {kind: patterns(cluster, n) for kind, n in first.items()}
-    return [known[node.hardware] for node in cluster.nodes]
+    return [known[kind] for kind in kinds]

@@ -49,7 +49,7 @@ from twin.twin import Twin
 def reconstruct(cluster: Cluster, snapshot: Snapshot, gpu: IntArray | None = None) -> Twin:
     """Return a twin at the start of `snapshot.slot`; nodes without a reading count as empty.
 
-    Given `gpu` ([N, I]), pods on vGPUs sit on the physical GPUs p whose bit p is set; 0 leaves it open.
+    Given `gpu` ([N, I]), pods with as many vGPUs as bits have one on each physical GPU p whose bit p is set.
     """
     twin = Twin(cluster)
     state = State.initial(cluster, capacity=int(snapshot.backlog_requests.sum()) + 64)
@@ -71,25 +71,29 @@ def _pods(cluster: Cluster, snapshot: Snapshot, state: State, gpu: IntArray | No
     pod[:, :, WANT_VGPUS] = np.where(pending, snapshot.vgpus, 0)
     state.pod_f[:, :, PHASE_END] = now + snapshot.phase_left_s
     state.pod_f[:, :, WANT_SINCE] = now
+    vgpus, on_gpu = pod[:, :, VGPUS], state.on_gpu
     one_gpu = np.array([node.gpus == 1 for node in cluster.nodes])
-    state.on_gpu[one_gpu, :, 0] = pod[one_gpu, :, VGPUS]
-    for n in np.flatnonzero((pod[:, :, VGPUS] > 0).any(axis=1) & ~one_gpu):
-        _place(cluster, int(n), pod[n, :, VGPUS], state.on_gpu[n], None if gpu is None else gpu[n])
+    on_gpu[one_gpu, :, 0] = vgpus[one_gpu]
+    if gpu is not None:
+        told = gpu[:, :, None] >> np.arange(on_gpu.shape[2]) & 1
+        known = told.sum(axis=2) == vgpus
+        on_gpu[known] = told[known]
+    for n in np.flatnonzero((on_gpu.sum(axis=2) < vgpus).any(axis=1)):
+        _place(cluster, int(n), vgpus[n], on_gpu[n])
 
 
-def _place(cluster: Cluster, n: int, vgpus: IntArray, on_gpu: IntArray, gpu: IntArray | None) -> None:
-    """Fill `on_gpu` [I, P] of a node with several GPUs from the vGPUs [I] of its pods."""
+def _place(cluster: Cluster, n: int, vgpus: IntArray, on_gpu: IntArray) -> None:
+    """Fill `on_gpu` [I, P] of a node with the vGPUs [I] of the pods that are not there yet."""
     node, gpus = cluster.nodes[n], Gpus(cluster.nodes[n])
-    for i in np.flatnonzero(vgpus):
-        most, vram_gb = int(vgpus[i]), cluster.vram_gb(n, int(i))
-        told = np.flatnonzero((0 if gpu is None else gpu[i]) >> np.arange(node.gpus) & 1)
-        taken = np.zeros(node.gpus, dtype=np.int64) if told.size else gpus.place(most, vram_gb)[0]
-        able = told if told.size else np.arange(node.gpus)
-        for _ in range(most - int(taken.sum())):  # where it was told, or where no rule would have: it does run there
-            free = node.vgpus_per_gpu - gpus.vgpus[0] - taken
-            taken[able[int(np.argmax(free[able]))]] += 1
-        gpus.hold(taken[None, :], vram_gb)
-        on_gpu[i, : node.gpus] = taken
+    there = on_gpu.sum(axis=1) > 0
+    for i in np.flatnonzero(there):
+        gpus.hold(on_gpu[i : i + 1, : node.gpus], cluster.vram_gb(n, int(i)))
+    for i in np.flatnonzero((vgpus > 0) & ~there):
+        taken = gpus.place(int(vgpus[i]), cluster.vram_gb(n, int(i)))
+        for _ in range(int(vgpus[i] - taken.sum())):  # the rule would have found no room, and yet it runs there
+            taken[0, np.argmax(node.vgpus_per_gpu - gpus.vgpus[0] - taken[0])] += 1
+        gpus.hold(taken, cluster.vram_gb(n, int(i)))
+        on_gpu[i, : node.gpus] = taken[0]
 
 
 def _requests(cluster: Cluster, snapshot: Snapshot, state: State) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from domain.cluster import Cluster, Node
+from domain.cluster import Cluster
 from domain.telemetry import Snapshot
 from domain.workload import Arrivals
 
@@ -296,7 +296,7 @@ def prior_requests(cluster: Cluster) -> FloatArray:
     """
     n_nodes, n_lms = cluster.n_nodes, cluster.n_lms
     best = np.full((n_nodes, n_lms), np.inf)
-    known = dict[Node, FloatArray]()
+    known = dict[object, FloatArray]()
     for n, node in enumerate(cluster.nodes):
         if node.hardware not in known:
             known[node.hardware] = np.array(

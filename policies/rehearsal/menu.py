@@ -16,7 +16,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.cluster import Cluster, Node
+from domain.cluster import Cluster
 from domain.constraints import check_deployment
 from domain.decisions import OFF, Allocation, Deployment
 from domain.gpus import Gpus
@@ -223,13 +223,14 @@ class Menus:
     @classmethod
     def of(cls, cluster: Cluster) -> Menus:
         """Enumerate the menu of each kind once."""
-        numbers = dict[Node, int]()
+        numbers = dict[object, int]()
         kind, kinds = list[int](), list[Menu]()
         for n, node in enumerate(cluster.nodes):
-            if node.hardware not in numbers:
-                numbers[node.hardware] = len(kinds)
+            hardware = node.hardware
+            if hardware not in numbers:
+                numbers[hardware] = len(kinds)
                 kinds.append(menu(cluster, n))
-            kind.append(numbers[node.hardware])
+            kind.append(numbers[hardware])
         return cls(tuple(kinds), np.array(kind, dtype=np.int64))
 
     def __getitem__(self, n: int) -> Menu:

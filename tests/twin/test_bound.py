@@ -118,6 +118,7 @@ def test_a_gpu_is_shared_in_the_parts_that_its_vgpus_allow() -> None:
     assert shares(gpu_node(1, 1), 1) == [(1.0, 1.0)]
     assert shares(gpu_node(1, 2), 1) == [(0.5, 0.5), (1.0, 1.0)]
     assert shares(gpu_node(2, 2), 2) == [(0.5, 0.5), (2 / 3, 2 / 3), (0.75, 0.75), (1.0, 1.0)]  # of two vGPUs or more
+    assert len(shares(gpu_node(64, 64), 1)) == 7  # without a look at each of eight million
     assert shares(gpu_node(2, 2), 3) == [(0.75, 0.75), (1.0, 1.0)]
     assert shares(gpu_node(2, 2), 1) == [(0.5, 0.5), (2 / 3, 2 / 3), (0.75, 0.75), (1.0, 1.0)]
     assert shares(gpu_node(1, 6), 1) == [(1 / 6, 1 / 5), (1 / 4, 2 / 5), (1 / 2, 5 / 6), (1.0, 1.0)]  # eleven in four

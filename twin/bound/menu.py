@@ -91,17 +91,28 @@ def shares(node: Node, least: int) -> list[tuple[float, float]]:
 
     `least` is the fewest that it can have of its own.
     """
-    most = node.vgpus_per_gpu
-    exact = sorted({g / busy for g in range(least, node.vgpus + 1) for busy in range(g, most * min(g, node.gpus) + 1)})
-    if len(exact) <= MOST_SHARES:
-        return [(share, share) for share in exact]
-    groups = [list(group) for _, group in itertools.groupby(exact, lambda share: math.floor(math.log2(share)))]
-    return [(group[0], group[-1]) for group in groups]
+    # Of g vGPUs on as many GPUs as can be, the busy ones are from its own alone to all there are.
+    busy = {g: node.vgpus_per_gpu * min(g, node.gpus) for g in range(least, node.vgpus + 1)}
+    exact = set[float]()
+    for share in (g / busy_vgpus for g, most in busy.items() for busy_vgpus in range(g, most + 1)):
+        exact.add(share)
+        if len(exact) > MOST_SHARES:
+            break
+    else:
+        return [(share, share) for share in sorted(exact)]
+    groups = dict[int, tuple[float, float]]()  # by k: shares from 1 / 2^k to below twice that
+    for g, most in busy.items():
+        for k in range((most // g).bit_length() + 1):
+            first, last = max(g, (g << k) // 2 + 1 if k else g), min(most, g << k)
+            if first <= last:
+                low, high = groups.get(k, (math.inf, 0.0))
+                groups[k] = min(low, g / last), max(high, g / first)
+    return [groups[k] for k in sorted(groups, reverse=True)]
 
 
 def classes(cluster: Cluster) -> list[list[int]]:
     """Return the nodes grouped by hardware, in order of the first node of each class."""
-    groups: dict[Node, list[int]] = {}
+    groups: dict[object, list[int]] = {}
     for n, node in enumerate(cluster.nodes):
         groups.setdefault(node.hardware, []).append(n)
     return list(groups.values())

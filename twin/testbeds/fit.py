@@ -16,20 +16,20 @@ _NOWHERE = CpuProfile(())
 
 def fit(testbed: TestbedFile) -> Iterator[Problem]:
     """Every LM needs a worker that can run it, and every worker an LM that it can run."""
-    kinds = {n: node_of(node).hardware for n, node in enumerate(testbed.nodes) if node.role == "worker"}
-    classes = tuple(dict.fromkeys(kinds.values()))
+    workers = {n: node_of(node) for n, node in enumerate(testbed.nodes) if node.role == "worker"}
+    classes = tuple({node.hardware: node for node in workers.values()}.values())
     nothing = np.zeros((len(classes), len(classes)))
     lms = tuple(map(lm_of, testbed.lms))
     feasible = Cluster("", classes, lms, nothing, nothing).feasible
     homeless = [i for i in range(len(lms)) if not feasible[:, i].any()]
     for i in homeless:
-        field, why = _why_nowhere([node_of(node) for node in testbed.workers], lms[i])
+        field, why = _why_nowhere(list(workers.values()), lms[i])
         yield ("lms", i, field), why
     # An LM that fits nowhere is the reason, not the many workers that then have nothing to run. A worker with less than
     # one core says itself that it is a place where prompts come from.
-    idle = {kind for kind, row in zip(classes, feasible, strict=True) if kind.cpu_cores and not row.any()}
-    for n, kind in kinds.items():
-        if not homeless and kind in idle:
+    idle = {kind.hardware for kind, row in zip(classes, feasible, strict=True) if kind.cpu_cores and not row.any()}
+    for n, node in workers.items():
+        if not homeless and node.hardware in idle:
             yield ("nodes", n), "can run none of the LMs; make it larger, or give it the role 'control'"
 
 

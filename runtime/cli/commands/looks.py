@@ -89,7 +89,7 @@ def _nodes(cluster: Cluster) -> Table:
         ">vGPUs",
         ">vRAM GB",
     )
-    kinds: dict[Node | int, list[Node]] = {}
+    kinds: dict[object, list[Node]] = {}
     for n, node in enumerate(cluster.nodes):
         kinds.setdefault(node.hardware if many else n, []).append(node)
     for nodes in kinds.values():
