@@ -38,13 +38,14 @@ def node_view(cluster: Cluster, snapshot: Snapshot, n: int) -> dict[str, Any]:
     if np.isnan(age):
         return {"reading": "none: the node could not be read, its figures are unknown"}
     cells = {lm.name: _cell(snapshot, n, i) for i, lm in enumerate(cluster.lms)}
+    unified, ram_gb = cluster.nodes[n].unified_memory, float(snapshot.free_ram_gb[n])
     return {
         "reading_age_s": age,
         "free": {
             "cores": int(snapshot.free_cores[n]),
-            "ram_gb": float(snapshot.free_ram_gb[n]),
+            "cpu_and_gpu_memory_gb" if unified else "ram_gb": ram_gb,
             "vgpus": int(snapshot.free_vgpus[n]),
-            "vram_gb": float(snapshot.free_vram_gb[n]),
+            **({} if unified else {"vram_gb": float(snapshot.free_vram_gb[n])}),
         },
         "lms": {name: cell for name, cell in cells.items() if cell},
     }
