@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
@@ -17,11 +19,13 @@ from typer.testing import CliRunner, Result
 import runtime.cli.commands.evaluate
 import runtime.results.versions
 from domain.decisions import RoutingPlan
+from domain.errors import InputError
 from domain.ledger import Role
 from runtime.agents.evaluation.cases import CaseFile, DecisionCase, cluster_of, load_cases, situation
 from runtime.agents.evaluation.kept import Kept
 from runtime.agents.evaluation.trial import Trial, carry_out, score
 from runtime.cli.program import app
+from runtime.results.locks import try_lock
 from tests.agent_server import contents, role_of, serving, sound_answers
 from tests.fake_openai import completion
 
@@ -172,3 +176,31 @@ def test_trials_of_other_settings_are_not_kept(tmp_path: Path) -> None:
         assert kept.trials == [trial]
     with Kept(tmp_path / "m.json", {"model": "b"}) as kept:
         assert kept.trials == []
+
+
+def test_a_second_evaluation_into_the_same_file_is_refused_and_harms_nothing(tmp_path: Path) -> None:
+    trial = Trial("c", "planner", "accepted", None, (), 0.2, 0.4, 100, 10, 1.0)
+    with Kept(tmp_path / "m.json", {"model": "a"}) as kept:
+        kept.add(trial)
+        for model in ("a", "b"):
+            with pytest.raises(InputError, match="m.json is being written by another evaluation; wait for it"):
+                Kept(tmp_path / "m.json", {"model": model}).__enter__()
+        with Kept(tmp_path / "n.json", {"model": "a"}):
+            pass  # another file is nobody's business
+        kept.add(trial)
+    with Kept(tmp_path / "m.json", {"model": "a"}) as kept:
+        assert kept.trials == [trial, trial]
+        kept.done()
+    assert [path.name for path in tmp_path.iterdir()] == [".n.json.partial"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_folder_without_locks_is_named(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*lock: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(InputError, match="cannot be locked: .*Choose a folder on a local disk"):
+        try_lock(tmp_path / "lock")
+    with pytest.raises(InputError, match="nothing can be locked there: No such file or directory"):
+        try_lock(tmp_path / "none" / "lock")

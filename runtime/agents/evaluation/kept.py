@@ -1,12 +1,13 @@
 """Trials that an interrupted evaluation had finished: they take minutes, so none is asked for twice.
 
 They stand beside the file that they will end in, one line each, under the settings that they were made with; the same
-command takes them up, one with other settings, or other code, starts afresh.
+command takes them up, one with other settings, or other code, starts afresh. One evaluation at a time may write a file.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,7 @@ from typing import Any
 from domain.errors import InputError
 from runtime.agents.evaluation.trial import Trial
 from runtime.results.lines import Write, line_of, whole_lines, written_lines
+from runtime.results.locks import try_lock
 
 
 class Kept:
@@ -22,22 +24,32 @@ class Kept:
 
     def __init__(self, out: Path | None, identity: dict[str, Any]) -> None:
         """Keep trials beside `out` for who comes with the same identity, plain data."""
-        self._path = None if out is None else out.with_name(f".{out.name}.partial")
+        self._out, self._path = out, None if out is None else out.with_name(f".{out.name}.partial")
         self._identity = identity
         self._stack = ExitStack()
         self._write: Write | None = None
         self.trials: list[Trial] = []
 
     def __enter__(self) -> Kept:
-        if self._path is None:
+        if self._path is None or self._out is None:
             return self
+        self._hold(self._out)
         try:
             self.trials = self._read()
             start = [self._identity, *(trial.to_json() for trial in self.trials)]
             self._write = self._stack.enter_context(written_lines(self._path, start))
         except OSError as error:
+            self._stack.close()
             raise InputError(f"{self._path.parent} cannot hold the trials: {error.strerror}.") from None
         return self
+
+    def _hold(self, out: Path) -> None:
+        """Keep other evaluations away from the file."""
+        path = out.with_name(f".{out.name}.lock")
+        if (lock := try_lock(path)) is None:
+            raise InputError(f"{out} is being written by another evaluation; wait for it or choose another --out.")
+        self._stack.callback(os.close, lock)
+        self._stack.callback(path.unlink, missing_ok=True)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
