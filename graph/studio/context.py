@@ -66,6 +66,17 @@ class Context:
     rehearse: Annotated[
         bool, Field(description="Try what agents decide in the twin first, and take the rules' where it is worse.")
     ] = True
+    slot_seconds: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            allow_inf_nan=False,
+            description="Seconds that all questions of a run may take; empty: a slot.",
+        ),
+    ] = None
+    slot_tokens: Annotated[
+        int | None, Field(gt=0, description="Tokens that all questions of a run may take; empty: no limit.")
+    ] = None
     planner_tools: Annotated[
         bool, Field(description="Let a planning agent recall, look and rehearse before it answers.")
     ] = False

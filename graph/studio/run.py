@@ -154,7 +154,8 @@ async def _add_agents(context: Context, deps: Deps, stack: AsyncExitStack) -> No
         return
     await asyncio.to_thread(importlib.import_module, "graph.models.chat_openai")  # reads files, for a second
     agents = await stack.enter_async_context(open_agents(settings, os.environ, known=_servers()))
-    budget = Budget(Limits(seconds=deps.testbed.cluster.slot_s))  # as in a run from the command line
+    seconds = context.slot_seconds or deps.testbed.cluster.slot_s  # as in a run from the command line
+    budget = Budget(Limits(tokens=context.slot_tokens, seconds=seconds))
     for role, agent in agents.items():
         tools = planner_tools(deps) if role is Role.PLANNER and context.planner_tools else ()
         setattr(deps, role, Filling(agent.name, asker=Asking(agent, budget=budget, tools=tools).for_decision))

@@ -346,6 +346,17 @@ async def test_rehearsals_and_predictions_are_in_the_state_and_go_on_from_slot_t
     assert after["arrived"] > before["arrived"] > 0
 
 
+async def test_the_questions_of_a_run_share_a_budget(thread: Thread, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(decides(sound_answers(BRISTOL))) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        state = await thread.run(0, family="RF", deployer="agent", rehearse=False, slot_tokens=6000)
+        again = await thread.run(1, family="RF", deployer="agent", rehearse=False, slot_tokens=6000)
+    for run in (state, again):
+        told = [(line["outcome"], line["reason"]) for line in run["decisions"] if line["role"] == "deployer"]
+        assert 0 < told.count(("fallback", "budget")) < len(told)
+        assert ("accepted", None) in told
+
+
 # Shared checkpoints
 
 

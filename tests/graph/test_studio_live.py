@@ -26,7 +26,7 @@ from runtime.replay.import_thread import import_thread, read_source, show_thread
 from runtime.replay.recorded import Slots
 from tests.agent_server import decides, serving, sound_answers
 from tests.agents import bristol_run, uneven_agents
-from twin.testbeds import load_builtin
+from twin.testbeds import generate, load_builtin, write_testbed
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
 
@@ -165,6 +165,55 @@ async def test_a_person_can_edit_a_decision_and_branch_off(client: LangGraphClie
     assert waiting["VM7"] > sum(first[2]["snapshot"]["nodes"]["VM7"]["backlog_prompts"].values())
 
 
+async def test_what_a_person_edits_passes_the_gate_or_is_refused_in_a_sentence(client: LangGraphClient) -> None:
+    thread, context = await new_thread(client), {"family": "RF"}
+    await run(client, thread, 0, context)
+    off: dict[str, Any] = {lm.name: "off" for lm in BRISTOL.lms}
+    lm = next(lm.name for lm in BRISTOL.lms if lm.gpu_only)
+    n, name = next((n, node.name) for n, node in enumerate(BRISTOL.nodes) if node.vgpus)
+    cpu = next(node.name for node in BRISTOL.nodes if not node.vgpus)
+    await run(client, thread, 1, context, interrupt_after=["dispatch"])
+    everywhere = {node.name: {lm.name: cpu for lm in BRISTOL.lms} for node in BRISTOL.nodes}
+    stopped: Any = await client.threads.get_state(thread)
+    await client.threads.update_state(thread, {"routing": everywhere}, as_node="dispatch")
+    refused = await run(client, thread, None, context)
+    assert f"{lm} runs on vGPUs only and {cpu} has none" in refused["__error__"]["message"]
+    await client.threads.update_state(
+        thread, {"routing": stopped["values"]["routing"], "deployments": None}, as_node="dispatch"
+    )
+    await run(client, thread, None, context, interrupt_after=["deployer"])
+    for vgpus, by in ((500, None), (1, "person")):
+        mine = [{"node": n, "allocations": off | {lm: {"vgpus": vgpus}}}]
+        await client.threads.update_state(thread, {"deployments": mine}, as_node="deployer")
+        state = await run(client, thread, None, context)
+        if by is None:
+            assert (
+                f"{name} has {BRISTOL.nodes[n].vgpus} vGPUs, the active LMs ask for 500"
+                in state["__error__"]["message"]
+            )
+            assert (await client.threads.get_state(thread))["next"] == ["act"]
+    lines = {(line["role"], line["node"]): line["decided_by"] for line in state["decisions"]}
+    assert (lines["deployer", name], lines["scheduler", None], state["completed"]) == ("person", "rule:random", 1)
+    after = await run(client, thread, 2, context)
+    pods = after["snapshot"]["nodes"][name]["pods"]
+    assert {own for own, pod in pods.items() if pod["phase"] not in ("OFF", "TERMINATING")} == {lm}
+
+
+async def test_a_run_on_a_large_cluster_can_be_imported_and_gone_on_from(
+    client: LangGraphClient, url: str, tmp_path: Path
+) -> None:
+    testbed, folder = tmp_path / "large.yaml", tmp_path / "run"
+    write_testbed(testbed, generate(36, 1).model_copy(update={"epoch_slots": 3}))
+    command = ["run", "-f", "AL", "--via-graph", "--slots", "6", "-s", "3", "-o", str(folder), "-t", str(testbed)]
+    done = await asyncio.to_thread(CliRunner().invoke, app, command)
+    assert done.exit_code == 0, done.output
+    recording = await read_source(str(folder), None, Slots(2, 4), "bristol")
+    thread = await import_thread(recording, url)
+    onward = await run(client, thread, 5, recording.context)
+    whole = await read_source(str(folder), None, Slots(5), "bristol")
+    assert onward["outcome"] == whole.slots[0].after["outcome"]
+
+
 async def test_a_thread_outlives_its_server(tmp_path: Path) -> None:
     with studio(tmp_path) as address:
         async with get_client(url=address, api_key=None) as client:
@@ -229,7 +278,7 @@ async def test_a_server_that_shares_the_checkpoints_of_runs_shows_them_without_a
         thread = await show_thread("test", address)
         async with get_client(url=address, api_key=None) as client:
             history: Any = await client.threads.get_history(thread, limit=10)
-    assert [state["values"]["completed"] for state in history] == [2, 1, 0]
+    assert [state["values"]["completed"] for state in history] == [2, 1, 0, -1]  # and the state before slot 0
     assert len(history[0]["values"]["decisions"]) == 1 + BRISTOL.n_nodes
 
 
