@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.cluster import Cluster
-from domain.decisions import Allocation, Deployment, RoutingPlan
+from domain.decisions import NOWHERE, Allocation, Deployment, RoutingPlan
 from domain.errors import InputError
 from domain.ledger import Case, Outcome, Role
 from domain.objective import summarise
@@ -102,10 +102,10 @@ class World:
     ) -> World:
         """Return the world one slot later, as the graph's state has it; without routes the old ones stay."""
         shape = (1, cluster.n_nodes, cluster.n_lms)
-        if routing or not self.slots:
+        if routing:
             targets = RoutingPlan.from_json(cluster, routing).targets[None].astype(np.int32)
         else:
-            targets = self.targets[-1:]
+            targets = self.targets[-1:] if self.slots else np.full(shape, NOWHERE, np.int32)
         cores, vgpus, decided = (np.zeros(shape, np.int32) for _ in range(3))
         for n, own in {entry["node"]: entry["allocations"] for entry in deployments}.items():
             if own:

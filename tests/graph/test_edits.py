@@ -69,7 +69,7 @@ async def test_routes_that_a_person_changes_are_the_persons_in_state_and_ledger(
     ("after", "values", "sentence"),
     [
         ("dispatch", {"routing": everywhere(CPU_NODE)}, f"{GPU_ONLY} runs on vGPUs only and {CPU_NODE} has none"),
-        ("dispatch", {"routing": {}}, "leads nowhere though some node can serve"),
+        ("dispatch", {"routing": {}}, "The routing plan is not in the form of a decision"),
         ("dispatch", {"routing": {"VM1": {"LM1": "VM99"}}}, "not in the form of a decision"),
         (
             "deployer",
