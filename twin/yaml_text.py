@@ -19,6 +19,9 @@ from domain.errors import InputError
 MOST_LEVELS = 50
 """Mappings and lists inside each other."""
 
+MOST_EVENTS = 4_000_000
+"""Keys, values, beginnings and ends in one file."""
+
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # PyYAML may lack the C parser
     """The parser of PyYAML with the scalars of YAML 1.2."""
@@ -55,11 +58,14 @@ def compose(path: Path, text: str) -> tuple[yaml.Node, dict[Place, str]]:
     tags: dict[Place, str] = {}
     try:
         levels = 0
-        for event in yaml.parse(text, Loader=_Loader):  # libyaml's compose overruns the stack on deep files
+        for count, event in enumerate(yaml.parse(text, Loader=_Loader)):
+            # libyaml's compose overruns the stack on deep files, and a tree takes far more memory than its text
             levels += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if levels > MOST_LEVELS:
                 line = line_of(event)
                 raise InputError(f"{path}:{line}: the file must be at most {MOST_LEVELS} levels deep.")
+            if count > MOST_EVENTS:
+                raise InputError(f"{path}:{line_of(event)}: the file must have fewer keys and values than up to here.")
             if (tag := getattr(event, "tag", None)) is not None:
                 tags[place_of(event)] = tag
         root = yaml.compose(text, Loader=_Loader)

@@ -115,6 +115,18 @@ def test_a_trace_is_played_to_its_end_where_nobody_says_how_long_the_run_is() ->
     assert "41 requests" in ran.stdout
 
 
+def test_traces_of_one_name_in_two_folders_are_both_in_the_settings() -> None:
+    for place, lm in (("a", "LM1"), ("b", "LM2")):
+        Path(place).mkdir()
+        Path(place, "log.csv").write_text(HEADER + f"0,VM2,{lm},1\n")
+    Path("mine.yaml").write_text("streams: [{kind: trace, path: a/log.csv}, {kind: trace, path: b/log.csv}]")
+    ran = edgewise("run", "-w", "mine.yaml", "--family", "RF", "--out", "here")
+    assert ran.exit_code == 0, ran.output
+    settings = Path("here/settings.yaml").read_text()
+    assert "  a/log.csv: " in settings
+    assert "  b/log.csv: " in settings
+
+
 def test_filters_that_leave_out_most_and_malformed_rows_are_warned_of() -> None:
     rows = "".join(f"{t},VM2,LM{1 + t % 4},{1 + t % 8}\n" for t in range(200)) + "soon,VM2,LM1,1\n"
     workload = played(rows, ", where: [{column: prompts, min: 8}]")

@@ -252,6 +252,19 @@ def read(number: float) -> float:
     return value
 
 
+def test_a_file_that_is_larger_than_memory_likes_is_refused_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("a: [1, 2, 3, 4, 5, 6, 7, 8, 9]\nb: 1\n")
+    monkeypatch.setattr("twin.yaml_text.MOST_EVENTS", 10)
+    with pytest.raises(InputError, match=r"c\.yaml:1: the file must have fewer keys and values than up to here\.$"):
+        read_document(path)
+    monkeypatch.setattr("twin.files.MOST_BYTES", 30)
+    with pytest.raises(InputError, match=r"c\.yaml: a YAML file must have at most 30 bytes; traces are files of their"):
+        read_document(path)
+
+
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "c.yaml"
     write_text(path, "old\n")

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.workload_files import BRISTOL, BUILTIN, first, same, stream, write
 from twin.workloads import describe, load_workload
 from twin.workloads.randomness import hashed
-from twin.workloads.replay import resample, slots_of
+from twin.workloads.replay import ReplayStream, resample, slots_of
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 TEMPLATE = Path(__file__).parents[2] / "twin" / "workloads" / "real.example.yaml"
@@ -62,6 +62,34 @@ def test_no_request_of_a_trace_is_lost_where_slots_round(tmp_path: Path) -> None
     workload = stream(tmp_path, "{kind: trace, path: mine.csv}", cluster=cluster)
     assert workload.slots == 16
     assert len(first(workload, 16)) == 16
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    slot_s=st.sampled_from([0.3, 1.1, 7.3, 30.0]),
+    time_scale=st.sampled_from([0.1, 0.335, 1.0, 3.3]),
+    rate_scale=st.sampled_from([1.0, 2.0, 2.5]),
+    ends_s=st.integers(1, 400).map(lambda k: k * 1.1),
+    start_s=st.sampled_from([0.0, 0.3]),
+)
+def test_every_request_of_a_trace_is_played_once_whatever_the_slots_and_scales(
+    tmp_path: Path, slot_s: float, time_scale: float, rate_scale: float, ends_s: float, start_s: float
+) -> None:
+    rows = "".join(f"{ends_s * k / 7:.9f},VM2,LM1,1\n" for k in range(8))
+    write(tmp_path, "time_s,node,lm,prompts\n" + rows, "mine.csv")
+    text = (
+        f"{{kind: trace, path: mine.csv, time_scale: {time_scale}, rate_scale: {rate_scale}, start_s: {start_s}, "
+        "origins: {kind: even}}"
+    )
+    cluster = dataclasses.replace(BRISTOL, slot_s=slot_s)
+    workload = stream(tmp_path, text, cluster=cluster)
+    (part,) = workload.parts
+    assert isinstance(part, ReplayStream)
+    assert workload.slots is not None
+    played = [workload.arrivals(slot) for slot in range(workload.slots)]
+    assert sum(map(len, played)) == len(part.time_s)
+    for slot, arrivals in enumerate(played):
+        assert ((arrivals.time_s >= slot * slot_s) & (arrivals.time_s < (slot + 1) * slot_s)).all()
 
 
 def test_conditions_choose_rows_but_do_not_move_them_in_time(tmp_path: Path) -> None:

@@ -190,11 +190,14 @@ def _workload_files(workload: str) -> dict[str, str]:
             f"{path} is a trace; play it from a workload file that says "
             f"'streams: [{{kind: trace, path: {path.name}}}]' (docs/workloads.md)."
         )
-    files = [path]
+    files = {path.name: path}
     if path.suffix in (".yaml", ".yml"):
-        streams = load_yaml(path, WorkloadFile).streams
-        files += [path.parent / Path(stream.path).expanduser() for stream in streams if isinstance(stream, Playback)]
-    return {file.name: _digest(file) for file in files if file.is_file()}
+        for stream in load_yaml(path, WorkloadFile).streams:
+            if isinstance(stream, Playback):
+                file = path.parent / Path(stream.path).expanduser()
+                # As it is written, for two folders may hold files of one name; but no place of this machine.
+                files[file.name if stream.path.startswith(("/", "~")) else stream.path] = file
+    return {name: _digest(file) for name, file in files.items() if file.is_file()}
 
 
 def _digest(path: Path) -> str:
