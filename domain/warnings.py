@@ -12,7 +12,7 @@ from domain.cluster import Cluster
 
 def warnings_of(cluster: Cluster) -> list[str]:
     """Return one sentence for each thing of the cluster that makes its figures mean less than they seem to."""
-    return _deadline(cluster) + _cores(cluster)
+    return _deadline(cluster) + _gpus(cluster) + _cores(cluster)
 
 
 def most_prompts(cluster: Cluster) -> NDArray[np.int64]:
@@ -54,6 +54,21 @@ def _deadline(cluster: Cluster) -> list[str]:
                 f"raise deadline_s, or give {lm.name} faster hardware."
             )
     return found
+
+
+def _gpus(cluster: Cluster) -> list[str]:
+    """GPUs that are too small for every LM that has a speed there and runs somewhere."""
+    idle: dict[bool, list[str]] = {}
+    lms = [(i, cluster.lms[i]) for i in np.flatnonzero(cluster.feasible.any(axis=0)).tolist()]
+    for n, node in enumerate(cluster.nodes):
+        known = [i for i, lm in lms if node.gpus and node.gpu_model in lm.gpu_profiles]
+        if known and not any(cluster.runs_on_gpu(n, i) for i in known):
+            idle.setdefault(node.unified_memory, []).append(node.name)
+    shared = ": of a memory that CPU and GPUs share, an LM takes unified_gb, or ram_gb and vram_gb in sum"
+    return [
+        f"Nothing runs on the GPUs of {_names(names)}, since no LM that could fits there{shared if unified else ''}."
+        for unified, names in idle.items()
+    ]
 
 
 def _cores(cluster: Cluster) -> list[str]:

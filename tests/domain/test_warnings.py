@@ -7,6 +7,7 @@ import pytest
 from domain.cluster import Node
 from domain.warnings import most_prompts, warnings_of
 from tests.clusters import CHAT, tiny
+from tests.memory_nodes import alone, box, lm
 
 
 def test_a_deadline_that_the_fastest_node_cannot_meet_is_said_of_each_lm_with_what_would_help() -> None:
@@ -59,3 +60,15 @@ def test_cores_that_are_lost_by_giving_whole_ones_are_said_for_nodes_alike_at_on
         "LMs get whole cores: of the 0.5 cores of a 0.5 stay unused. "
         "Nothing runs on its CPU; what arrives there is served elsewhere."
     ]
+
+
+def test_gpus_that_are_too_small_for_every_lm_are_said() -> None:
+    own, shared = box(1, 2.0), box(1, 0.0, ram_gb=8.0, vram_gb=0.0, unified_memory=True)
+    assert warnings_of(alone(own, (lm("chat", 3.0),))) == [
+        "Nothing runs on the GPUs of box, since no LM that could fits there."
+    ]
+    assert warnings_of(alone(shared, (lm("chat", 5.0, ram_gb=5.0),))) == [
+        "Nothing runs on the GPUs of box, since no LM that could fits there: of a memory that CPU and GPUs share, "
+        "an LM takes unified_gb, or ram_gb and vram_gb in sum."
+    ]
+    assert warnings_of(alone(shared, (lm("chat", 5.0, ram_gb=5.0, unified_gb=5.5), lm("other", 9.0)))) == []
