@@ -25,7 +25,7 @@ NAMED = 3
 MALFORMED = 0.01
 """Share of malformed rows up to which a trace is taken, unless the user says otherwise."""
 MOST_ROWS = 30_000_000
-"""Rows of a file; the largest public traces have less (a week of Azure's conversations in 2024 has 27 million)."""
+"""Rows of a file that is read."""
 
 
 @dataclass(frozen=True, slots=True)
