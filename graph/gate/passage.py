@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from domain.constraints import Violation
 from domain.ledger import Attempt, Decision, Outcome, Reason, Role
 from graph.gate.answers import AnswerError
+from graph.gate.door import BrokenRules
 from graph.gate.strict_json import MOST_BYTES
 from graph.models.asking import Asker
 from prompts.repair import repair_messages
@@ -129,8 +130,15 @@ class Draft(NamedTuple):
 
     @classmethod
     def returned(cls, data: Mapping[str, Any]) -> Draft:
-        """Read plain data back that may have been edited on its way: what a person changed is the person's."""
-        draft = cls.from_json(data)
+        """Read plain data back that may have been edited on its way: what a person changed is the person's.
+
+        Raises:
+            BrokenRules: it is no draft.
+        """
+        try:
+            draft = cls.from_json(data)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BrokenRules(f"A draft in the state is not as a node writes it ({error!r}).") from None
         if data.get("seal") == draft._seal():
             return draft
         if not draft.settled:

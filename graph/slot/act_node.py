@@ -15,7 +15,7 @@ from graph.gate.door import Checked, act, checked
 from graph.gate.passage import PERSON, Draft
 from graph.rehearsal.drafts import rehearse_deployments
 from graph.slot.deps import Deps
-from graph.slot.edits import Edits, edits_of
+from graph.slot.edits import Edits, changed_plan, edits_of
 from graph.slot.kinds import DeploymentKind, RoutingKind
 from graph.slot.ledger import Ledger
 from graph.slot.state import SlotState, SlotUpdate
@@ -35,7 +35,7 @@ class ActNode:
             BrokenRules: a person's change, or what a checkpoint brought back, breaks a rule; nothing has been done.
         """
         deps, snapshot = self._deps, await self._deps.snapshot(state["slot"])
-        edits = edits_of(deps, state, snapshot) if self._editable else Edits()
+        edits = edits_of(deps, state, snapshot) if self._editable else Edits(changed_plan(deps, state))
         routes = self._routes(snapshot, state, edits)
         passed = {n: self._deployment(snapshot, state, n, own, True) for n, own in edits.deployments.items() if own}
         done = await self._edited(state, edits)

@@ -54,7 +54,6 @@ def edits_of(deps: Deps, state: SlotState, snapshot: Snapshot) -> Edits:
         BrokenRules: a deployment is for no node, or for one that cannot be read.
     """
     cluster, lines = deps.testbed.cluster, last_lines(state["decisions"])
-    macro, adopted = state.get("macro_policy") or {}, (state.get("plan_draft") or {}).get("decision") or {}
     told = _by_node(cluster, state["deployments"])
     proposed = {entry["node"] for entry in state.get("proposals") or []}
     changed = {}
@@ -67,10 +66,22 @@ def edits_of(deps: Deps, state: SlotState, snapshot: Snapshot) -> Edits:
         changed[n] = own
     scheduled = lines.get((Role.SCHEDULER, None))
     return Edits(
-        plan=macro if deps.planner is not None and macro != adopted else None,
+        plan=changed_plan(deps, state),
         routing=state["routing"] if scheduled is None or scheduled["decision"] != state["routing"] else None,
         deployments=changed,
     )
+
+
+def changed_plan(deps: Deps, state: SlotState) -> dict[str, Any] | None:
+    """Return the macro-policy in force where it is not the one that was adopted; None where it is.
+
+    It lives on from slot to slot, so it can also be changed in the checkpoints of a run that Studio only looks at. The
+    states of large clusters do not hold what was adopted.
+    """
+    if deps.planner is None or not deps.detailed:
+        return None
+    macro, adopted = state.get("macro_policy") or {}, (state.get("plan_draft") or {}).get("decision") or {}
+    return macro if macro != adopted else None
 
 
 def _by_node(cluster: Cluster, deployments: Sequence[Any]) -> dict[int, dict[str, Any]]:

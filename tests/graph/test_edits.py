@@ -7,13 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_core.runnables import RunnableConfig
 
+from domain.decisions import MacroPolicy
 from domain.ledger import Decision, Role
 from domain.telemetry import Phase
+from graph.slot.build import build_graph
+from graph.slot.checkpoints import thread_of
+from graph.slot.deps import Filling
 from graph.studio.serving import StudioError
 from graph.studio.world import World
 from memory import open_memory
+from policies.random import RandomPlanner
 from tests.agent_server import decides, serving, sound_answers
+from tests.agents import bristol_run
 from tests.studio_threads import Thread
 from twin.testbeds import load_builtin
 
@@ -248,3 +255,31 @@ async def test_a_world_that_somebody_changed_is_not_played(thread: Thread) -> No
         await graph.aupdate_state(thread.at, {"world": world.pack()}, as_node="act")
     with pytest.raises(StudioError, match="What this thread records of slot 0 breaks rules: .* vGPUs"):
         await thread.run(1, family="RF")
+
+
+async def test_a_macro_policy_that_was_changed_in_the_checkpoints_of_a_run_is_a_persons_when_the_run_goes_on(
+    tmp_path: Path,
+) -> None:
+    async with bristol_run(tmp_path, "AL", 2, planner=Filling("random", RandomPlanner(BRISTOL))) as run:
+        await run.run()
+        at: RunnableConfig = {"configurable": {"thread_id": thread_of("test")}}
+        graph = build_graph(run.deps, run.checkpointer)
+        mine = json.loads(json.dumps((await graph.aget_state(at)).values["macro_policy"]))
+        mine["routing"][GPU_ONLY] = dict.fromkeys(list(mine["routing"][GPU_ONLY])[:1], 1.0)
+        mine["roles"] = MacroPolicy.unrestricted(BRISTOL).to_json(BRISTOL)["roles"]
+        await graph.aupdate_state(at, {"macro_policy": mine}, as_node="act")
+    async with bristol_run(tmp_path, "AL", 4, planner=Filling("random", RandomPlanner(BRISTOL))) as run:
+        await run.run()
+        plans = await run.deps.memory.decisions("test", role=Role.PLANNER)
+    assert [(plan.slot, plan.decided_by) for plan in plans] == [(0, "rule:random"), (2, "person")]
+    assert plans[1].decision == mine
+
+
+async def test_a_draft_that_is_none_any_more_is_named(thread: Thread) -> None:
+    await thread.run(0, family="RF")
+    async with thread.graph(thread.at, family="RF") as graph:
+        await graph.ainvoke({"slot": 1}, thread.at, interrupt_after=["check_routing"])
+        draft = (await graph.aget_state(thread.at)).values["routing_draft"]
+        await graph.aupdate_state(thread.at, {"routing_draft": {**draft, "reason": "mood"}}, as_node="fallback_routing")
+    with pytest.raises(StudioError, match="A draft in the state is not as a node writes it .*mood"):
+        await thread.run(None, family="RF")
