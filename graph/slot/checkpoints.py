@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import sqlite3
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -33,12 +35,24 @@ from graph.slot.state import has_passed
 from memory.tables import hold_to_tables
 from memory.worker import Worker
 
+T = TypeVar("T")
 CHUNK = 100
 """Checkpoints that a listing holds at once."""
 PRUNED_EVERY = 50
 """Checkpoints that are written between two looks at what can go."""
 MONGO_LIMIT_S = 10.0
 """Seconds in which a MongoDB must be found."""
+_REASONS: Mapping[int, str] = MappingProxyType(
+    {
+        sqlite3.SQLITE_BUSY: "another process is writing to it",
+        sqlite3.SQLITE_LOCKED: "another process is writing to it",
+        sqlite3.SQLITE_CORRUPT: "it is damaged",
+        sqlite3.SQLITE_NOTADB: "it is damaged, or no database",
+        sqlite3.SQLITE_READONLY: "it cannot be written to",
+        sqlite3.SQLITE_CANTOPEN: "it cannot be opened",
+        sqlite3.SQLITE_PERM: "access to it is denied",
+    }
+)
 DURABILITY: Final = "exit"
 """One checkpoint when a slot has passed. Decisions inside a slot are safe in the ledger, which is written at once."""
 
@@ -70,8 +84,9 @@ async def open_checkpointer(
         return
     worker, opened = Worker("checkpoints"), contextlib.ExitStack()
     try:
-        saver = _ThreadedSaver(await worker.run(lambda: _connect(where, opened)), worker, keep)
-        await worker.run(saver.setup)
+        with _explained(where):
+            saver = _ThreadedSaver(await worker.run(lambda: _connect(where, opened)), worker, keep, where)
+            await worker.run(saver.setup)
         yield saver
     finally:
         await worker.close(opened.close)
@@ -87,18 +102,37 @@ def _connect(path: Path | str, opened: contextlib.ExitStack) -> sqlite3.Connecti
     return connection
 
 
+@contextlib.contextmanager
+def _explained(where: Path | str) -> Iterator[None]:
+    """Say what SQLite complains of in a sentence: InputError, or OSError where it is the machine's."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+            full = errno.ENOSPC if code == sqlite3.SQLITE_FULL else errno.EIO
+            raise OSError(full, os.strerror(full), str(where)) from None
+        if code not in _REASONS:
+            raise
+        raise InputError(f"{where} cannot hold the checkpoints: {_REASONS[code]}.") from None
+
+
 class _ThreadedSaver(SqliteSaver):
     """LangGraph's saver in a thread of its own.
 
     LangGraph's asynchronous one goes to its thread and back for every statement, nine times a slot instead of twice.
     """
 
-    def __init__(self, connection: sqlite3.Connection, worker: Worker, keep: int | None) -> None:
+    def __init__(self, connection: sqlite3.Connection, worker: Worker, keep: int | None, where: Path | str) -> None:
         super().__init__(connection, serde=PlainSerializer())
-        self._worker, self._keep, self._written = worker, keep, 0
+        self._worker, self._keep, self._where, self._written = worker, keep, where, 0
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        with _explained(self._where):
+            return await self._worker.run(work)
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        return await self._worker.run(lambda: self.get_tuple(config))
+        return await self._run(lambda: self.get_tuple(config))
 
     async def alist(
         self,
@@ -111,7 +145,7 @@ class _ThreadedSaver(SqliteSaver):
         left = limit
         while left is None or left > 0:
             size = CHUNK if left is None else min(left, CHUNK)
-            found = await self._worker.run(partial(self._some, config, filter, before, size))
+            found = await self._run(partial(self._some, config, filter, before, size))
             for checkpoint in found:
                 yield checkpoint
             if len(found) < size:
@@ -130,7 +164,7 @@ class _ThreadedSaver(SqliteSaver):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        return await self._worker.run(lambda: self._put(config, checkpoint, metadata, new_versions))
+        return await self._run(lambda: self._put(config, checkpoint, metadata, new_versions))
 
     def _put(
         self,
@@ -164,15 +198,15 @@ class _ThreadedSaver(SqliteSaver):
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        await self._worker.run(lambda: self.put_writes(config, writes, task_id, task_path))
+        await self._run(lambda: self.put_writes(config, writes, task_id, task_path))
 
     async def adelete_thread(self, thread_id: str) -> None:
-        await self._worker.run(lambda: self.delete_thread(thread_id))
+        await self._run(lambda: self.delete_thread(thread_id))
 
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
-        return await self._worker.run(lambda: self.get_delta_channel_history(config=config, channels=channels))
+        return await self._run(lambda: self.get_delta_channel_history(config=config, channels=channels))
 
 
 @contextlib.asynccontextmanager

@@ -15,6 +15,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph import END, START, StateGraph
 
+from domain.errors import InputError
 from graph.slot import checkpoints
 from graph.slot.checkpoints import DURABILITY, open_checkpointer
 from graph.slot.state import SlotInput, SlotState
@@ -134,7 +135,7 @@ async def test_a_file_that_is_none_of_ours_leaves_no_thread_and_no_connection_be
     path = tmp_path / "checkpoints.sqlite"
     path.write_text("not a database, but long enough to be looked at as one" * 20)
     before = {thread.ident for thread in threading.enumerate()}
-    with pytest.raises(sqlite3.DatabaseError, match="not a database"):
+    with pytest.raises(InputError, match="cannot hold the checkpoints: it is damaged, or no database"):
         async with open_checkpointer(path):
             pass
     left = [thread for thread in threading.enumerate() if thread.ident not in before]
