@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pyarrow.parquet as pq
 import pytest
@@ -229,24 +229,25 @@ def _path(target: Any, folder: int | None) -> Path:
 
 def _watch_databases(faults: Faults, patched: pytest.MonkeyPatch) -> None:
     class Cursor(sqlite3.Cursor):
-        def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
-            return self._step(super().execute, sql, *args)
+        def execute(self, sql: str, parameters: Any = (), /) -> Self:
+            return self._step(super().execute, sql, parameters)
 
-        def executemany(self, sql: str, *args: Any) -> sqlite3.Cursor:
-            return self._step(super().executemany, sql, *args)
+        def executemany(self, sql: str, parameters: Any, /) -> Self:
+            return self._step(super().executemany, sql, parameters)
 
-        def _step(self, own: Callable[..., sqlite3.Cursor], sql: str, *args: Any) -> sqlite3.Cursor:
+        def _step(self, own: Callable[..., Any], sql: str, *args: Any) -> Self:
             connection = self.connection
             assert isinstance(connection, Connection)
             word = sql.split(None, 1)[0].upper()
             if sql.startswith("PRAGMA synchronous"):
                 connection.synchronous, sql = sql.rpartition("=")[2].strip(), "PRAGMA synchronous = OFF"
             if word in ("SELECT", "PRAGMA") or not faults.concerns(connection.path):
-                return own(sql, *args)
+                own(sql, *args)
+                return self
             faults.step(f"before {word} {connection.path.name}", store=True, writes=True)
-            done = own(sql, *args)
+            own(sql, *args)
             connection.after(word)
-            return done
+            return self
 
     class Connection(sqlite3.Connection):
         path: Path

@@ -68,7 +68,7 @@ SCENARIOS = {
         Scenario("shadow of agents", "RL", replace(MODEL, shadow=("MA",)), files=("shadow.jsonl",)),
         Scenario("approve", "MA", replace(MODEL, approve=True)),
         Scenario("shared memory", "MA", replace(MODEL, memory="disk/shared.sqlite")),
-        Scenario("budget", "MA", replace(MODEL, rehearse="off", slot_tokens=40_000)),
+        Scenario("budget", "MA", replace(MODEL, slot_tokens=14_000)),
         Scenario("dry run", "RL", AgentRequest(dry_run=True), files=("dry-run.jsonl",)),
         Scenario("plain", "RR"),
     )
@@ -195,10 +195,10 @@ def came_out(scenario: Scenario, home: Path) -> dict[str, Any]:
     """All that a finished run leaves, in a form that can be compared."""
     folder = home / "disk" / "run"
     known = {"settings.yaml", "testbed.yaml", "versions.json", "summary.json", "records.parquet", "slots.parquet"}
-    left = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in known}
+    left: dict[str, Any] = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in known}
     left |= {name: (folder / name).read_text() for name in (*scenario.files, "summary.json", "figures/figure.svg")}
     others = {path.name for path in folder.iterdir()} - known - set(scenario.files)
-    left["files"] = sorted(others - {"run-id"})
+    left["files"] = sorted(name for name in others - {"run-id"} if not name.endswith(("-wal", "-shm")))
     if scenario.name != "plain":
         memory = home / (scenario.agents.memory or "disk/run/memory.sqlite")
         token = (folder / "run-id").read_text() if (folder / "run-id").exists() else "no run-id"

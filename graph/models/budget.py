@@ -171,6 +171,10 @@ class Account:
         self.tokens += prompt_tokens + completion_tokens - reserved.tokens
         self.cost_usd += (price.cost_usd(prompt_tokens, completion_tokens) if price else 0.0) - reserved.cost_usd
 
+    def pay(self, prompt_tokens: int, completion_tokens: int, price: Price | None) -> None:
+        """Count what an earlier process has spent in this slot."""
+        self.settle(Reservation(0, 0, 0.0), prompt_tokens, completion_tokens, price)
+
     def give_back(self, reserved: Reservation) -> None:
         """The question cost nothing: the server did not take it."""
         self.settle(reserved, 0, 0, None)

@@ -104,6 +104,7 @@ class Tape:
             raise TapeError(f"{path}: the tape cannot be written: {error.strerror}") from None
         tape._read_index()
         os.ftruncate(tape._file, tape._end)
+        _sync_folder(path.absolute().parent)
         return tape
 
     @classmethod
@@ -136,7 +137,7 @@ class Tape:
         return None if self._recording and attempt.answer is None else attempt
 
     def add(self, question: Question, attempt: Attempt) -> None:
-        """Write down an attempt. It is with the operating system when this returns: a killed run keeps it.
+        """Write down an attempt. It is on the disk when this returns: a run that is stopped keeps it.
 
         Raises:
             TapeError: where it cannot be written; a tape with holes would be worthless.
@@ -167,7 +168,7 @@ class Tape:
         self._recalled[slot] = self._end - len(line), len(line)
 
     def _write(self, line: bytes) -> None:
-        """Write a line whole, or leave the file as it was."""
+        """Write a line whole, on the disk, or leave the file as it was."""
         left = memoryview(line)
         try:
             while left:
@@ -175,6 +176,7 @@ class Tape:
                 if not written:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 left = left[written:]
+            os.fsync(self._file)
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, self._end)
@@ -225,6 +227,15 @@ class Tape:
             f"the tape holds an answer for {question}, but to a different question: "
             "the prompt, the schema or a parameter of the model has changed since"
         )
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put the names in a folder on the disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _place(entry: Mapping[str, Any]) -> tuple[int, str, str | None, int]:

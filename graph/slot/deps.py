@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from domain.cluster import Cluster
 from domain.constraints import Violation, check_macro_policy
 from domain.decisions import MacroPolicy, RoutingPlan
-from domain.ledger import Case, Decision, Outcome, Role
+from domain.ledger import Attempt, Case, Decision, Outcome, Role
 from domain.telemetry import EpochTelemetry, Records, Snapshot
 from domain.testbed import Testbed
 from graph.gate.door import checked
@@ -140,6 +140,8 @@ class Deps:
     """Figures of the random policy (P1 section IV-A): mean latency in seconds, F_norm, J."""
     decided: dict[tuple[int, Role, str | None], Decision] = field(default_factory=dict)
     """Decisions of a slot that an earlier process made and did not live to finish: taken over, never made again."""
+    paid: Callable[[int, Role, Sequence[Attempt]], None] | None = None
+    """Told of the questions of a slot, by role, that an earlier process asked for what is taken over."""
     drafted: tuple[int, dict[str, Any]] | None = None
     """A slot and the settled draft of its plan, about which a person was asked when an earlier process ended."""
     replaying: bool = False

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from domain.cluster import Cluster
-from domain.ledger import Role
+from domain.ledger import Attempt, Role
 from domain.testbed import Testbed
 from graph.models.agent import Agent
 from graph.models.asking import Asking
@@ -175,6 +175,12 @@ def make_deps(
         baseline=baseline,
         reuse=Reuse() if settings.reuse_plan else None,
     )
+
+    def paid(slot: int, role: Role, attempts: Sequence[Attempt]) -> None:
+        for attempt in attempts if role in models.agents else ():
+            budget.account(slot).pay(attempt.prompt_tokens, attempt.completion_tokens, models.agents[role].price)
+
+    deps.paid = paid
     if settings.rehearsal is not None and rehearsed:
         rehearse(deps, settings.rehearsal, models.clock)
     if settings.planner_tools and filled.planner is not None and filled.planner.asker is not None:

@@ -20,9 +20,11 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def sync_all(folder: Path) -> None:
-    """Put everything in a folder on the disk. Raises OSError."""
-    for parent, _, files in os.walk(folder, topdown=False):
+def sync_all(path: Path) -> None:
+    """Put a file, or a folder with everything in it, on the disk. Raises OSError."""
+    if not path.is_dir():
+        sync(path)
+    for parent, _, files in os.walk(path, topdown=False):
         for name in sorted(files):
             sync(Path(parent, name))
         sync(Path(parent))
@@ -56,6 +58,11 @@ def make_folder(path: Path) -> None:
     for folder in reversed(missing):
         folder.mkdir(exist_ok=True)
         sync(folder.parent)
+
+
+def discard(folder: Path) -> None:
+    """Remove what nobody needs, as far as it can be removed; another process may be doing the same."""
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove(folder: Path) -> None:

@@ -25,7 +25,7 @@ from types import TracebackType
 
 from domain.errors import InputError, is_of_the_machine
 from runtime.results.differing import BEFORE, differences, told
-from runtime.results.durable import make_folder, move, remove, sync, sync_all, write_file
+from runtime.results.durable import discard, make_folder, move, remove, sync, sync_all, write_file
 
 PARTS = "parts"
 """Folder of the parts. What else is in it is not published."""
@@ -161,7 +161,9 @@ class RunFolder:
         remove(draft)
         draft.mkdir()
         yield draft
-        sync_all(draft)
+        for entry in os.listdir(self.path):  # what a part has left beside the parts is not made again either
+            sync_all(draft if entry == PARTS else self.path / entry)
+        sync(self.path)
         move(draft, self.part(name))
 
     def publish(self) -> Path:
@@ -177,7 +179,7 @@ class RunFolder:
                     raise
             else:
                 sync(target.parent)
-                remove(away)
+                discard(away)
                 return target
         move(away, self._parts)
         raise InputError(f"{self._target} came into being while the run went on; the run is kept in {self.path}.")
@@ -187,8 +189,8 @@ class RunFolder:
         away = _published_parts(self._target)
         if away.exists() and (self.path / VERSIONS).exists() and not self._parts.exists():
             move(away, self._parts)
-        remove(away)
-        remove(_trash(self._target))
+        discard(away)
+        discard(_trash(self._target))
 
     def _other_code(self, identity: Mapping[str, str]) -> bool:
         """True where the folder holds a run that differs in its versions alone."""
@@ -222,7 +224,7 @@ class RunFolder:
         if lock is None:
             raise InputError(f"{self._target} is being written by another run; wait for it or choose another --out.")
         self._lock = lock
-        remove(_trash(self._target))
+        discard(_trash(self._target))
 
 
 def _free(parent: Path, name: str, partial: bool = False) -> Iterator[Path]:
@@ -264,6 +266,8 @@ def _check_free(path: Path, target: Path) -> None:
             raise InputError(f"{path} is the current folder; choose an --out that is not there yet.")
         return
     if target.exists():
+        if not _partial(target).exists():
+            discard(_published_parts(target))  # a publishing was killed at its very end
         raise InputError(f"{path} already exists; choose another --out or remove it.")
 
 

@@ -23,6 +23,7 @@ from domain.errors import InputError
 from domain.ledger import Case, Role
 from domain.objective import summarise
 from domain.telemetry import Records
+from graph.gate.passage import Draft
 from graph.slot.build import SlotGraph, build_graph
 from graph.slot.checkpoints import DURABILITY, thread_of
 from graph.slot.deps import Deps
@@ -207,6 +208,12 @@ class GraphRun:
                 raise  # where a run goes on, only the ledger can say what was decided
             return False
         deps.decided = {(d.slot, d.role, d.node): d for d in found}
+        if deps.paid is not None:
+            for decision in found:
+                deps.paid(slot, decision.role, decision.attempts)
+            drafted = deps.drafted
+            if drafted is not None and drafted[0] == slot and (slot, Role.PLANNER, None) not in deps.decided:
+                deps.paid(slot, Role.PLANNER, Draft.from_json(drafted[1]).attempts)
         return bool(found)
 
 

@@ -66,13 +66,16 @@ class Shadow:
 
         Raises:
             ShadowFailedError: something went wrong; the ledger says what.
-            LedgerGap, MemoryAway: a slot that has passed is played again, and its decisions cannot be had.
+            LedgerGap: a slot that has passed is played again, and the ledger does not hold all of it.
+            MemoryAway: the memory cannot be read for such a slot, or does not take what was decided.
         """
         deps, slot, made = self.deps, snapshot.slot, Made()
         deps.seen, deps.history, deps.last_case = snapshot, acting.history, acting.last_case
         known = await self._known(slot, acting.replaying)
         try:
             return await self._decide(snapshot, known, made)
+        except MemoryAway:
+            raise  # that is no fault of who decides: the acting run would stop for it, too
         except Exception as error:
             failed = _failed(error)
             roles = [*([Role.PLANNER] if self._due(slot) else []), Role.SCHEDULER]
@@ -81,8 +84,14 @@ class Shadow:
                 made.setdefault(key, failed)
             raise ShadowFailedError(failed.attempts[0].error) from error
         finally:
-            entries = [draft.entry(deps.run, slot, role, node) for (role, node), draft in made.items()]
-            await deps.memory.put_decisions([e for e in entries if (e.role, e.node) not in known])
+            await self._keep(slot, known, made)
+
+    async def _keep(self, slot: int, known: Made, made: Made) -> None:
+        """Write what was made and is not known to be written."""
+        new = {key: draft for key, draft in made.items() if key not in known}
+        entries = [draft.entry(self.deps.run, slot, role, node) for (role, node), draft in new.items()]
+        await self.deps.memory.put_decisions(entries)
+        known.update(new)
 
     async def _decide(self, snapshot: Snapshot, known: Made, made: Made) -> Decisions:
         """Decide, and note every decision in `made` as soon as there is one."""
@@ -95,9 +104,11 @@ class Shadow:
                 deps.planned(snapshot, plan.outcome, plan.decided_by)
             plan = _alive(plan) or await self._plan(snapshot)
             made[Role.PLANNER, None] = plan
+            await self._keep(slot, known, made)  # at once: an answer that was paid for is never asked for again
             self._macro, self._by, self._epoch = plan.decision, plan.decided_by, self._epoch_of(slot)
         routing = _alive(known.get((Role.SCHEDULER, None))) or await self._route(snapshot)
         made[Role.SCHEDULER, None] = routing
+        await self._keep(slot, known, made)
         nodes = deps.testbed.cluster.nodes
         asked = (self._deploy(snapshot, n, known.get((Role.DEPLOYER, node.name))) for n, node in enumerate(nodes))
         drafts = _all(await asyncio.gather(*asked, return_exceptions=True))  # none is left behind, still asking
@@ -112,7 +123,7 @@ class Shadow:
         """True where a macro-policy has to be made."""
         return self.deps.planner is not None and self._epoch_of(slot) != self._epoch
 
-    async def _known(self, slot: int, passed: bool) -> dict[tuple[Role, str | None], Draft]:
+    async def _known(self, slot: int, passed: bool) -> Made:
         """What the ledger holds of the slot; LedgerGap where the slot has `passed` and something is missing."""
         deps, found = self.deps, list[Decision]()
         try:

@@ -24,6 +24,7 @@ from domain.telemetry import Records, Snapshot
 from domain.testbed import Testbed
 from domain.workload import Arrivals
 from graph.slot.deps import Deps
+from memory.engine import MemoryAway
 from runtime.results.lines import Write
 from runtime.runs.shadow import Decisions, Shadow, ShadowFailedError
 from tools.traffic import SlotTraffic, come_again
@@ -127,6 +128,8 @@ class Shadowed:
         assert self.acting is not None
         try:
             return await shadow.decide(before, self.acting)
+        except MemoryAway:
+            raise
         except Exception as error:
             if self.acting.replaying and not isinstance(error, ShadowFailedError):
                 raise  # the run goes on from a ledger that is not whole

@@ -255,7 +255,7 @@ def test_what_is_published_is_synced_before_it_gets_its_name(tmp_path: Path, mon
             own(handle)
 
         monkeypatch.setattr(os, "fsync", fsync)
-        monkeypatch.setattr(run_folder, "remove", lambda folder: None)
+        monkeypatch.setattr(run_folder, "discard", lambda folder: None)
         folder.publish()
     assert {"new/.run.partial/figures/one.png", "new/.run.partial/figures", "new/.run.partial"} <= set(told)
     assert told[-1] == "new"
