@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 import re
+import shutil
 import signal
+import sqlite3
 import sys
+import tempfile
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -189,6 +193,23 @@ def run(scenario: Scenario, faults: Faults | None = None) -> None:
     console = Console(file=sys.stderr, width=200)
     with watching(faults or Faults(Path("disk"))):
         execute(request_of(scenario), console)
+
+
+def answers_kept(scenario: Scenario, home: Path) -> int:
+    """How many answers of models the ledger holds; it is read in a copy, and stays as a stopped process left it."""
+    shared, own = home / "disk" / "shared.sqlite", home / "disk" / ".run.partial" / "memory.sqlite"
+    found = next((path for path in (shared, own, home / "disk" / "run" / "memory.sqlite") if path.exists()), None)
+    if found is None or not found.stat().st_size:
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        for path in (found, found.with_name(f"{found.name}-wal")):
+            if path.exists():
+                shutil.copy(path, folder)
+        with closing(sqlite3.connect(Path(folder, found.name))) as connection:
+            if not connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'decisions'").fetchone()[0]:
+                return 0
+            bodies = [json.loads(body) for (body,) in connection.execute("SELECT body FROM decisions")]
+    return sum(attempt["answer"] is not None for body in bodies for attempt in body["attempts"])
 
 
 def came_out(scenario: Scenario, home: Path) -> dict[str, Any]:
