@@ -101,6 +101,7 @@ def prepared(home: Path) -> Iterator[None]:
         patched.setattr(runtime.runs.experiment, "draw", _draw)
         patched.setattr(runtime.cli.commands.experiments, "versions", lambda: '{"edgewise": "1"}\n')
         patched.setattr(runtime.runs.graph_families, "open_models", _scripted)
+        patched.setattr(runtime.runs.graph_families.GraphFamilies, "preflight", lambda *_: None)
         patched.setattr(runtime.cli.commands.agent_runs, "ask_on_terminal", _asked)
         patched.setattr("policies.rehearsal.planner.PATIENCE_SLOTS", 1)
         patched.setattr("policies.rehearsal.planner.RehearsalPlanner._worth_it", lambda self, snapshot: True)
@@ -117,7 +118,7 @@ async def _asked(question: dict[str, Any]) -> bool:
 
 
 @asynccontextmanager
-async def _scripted(settings: AgentSettings, environ: Any = None) -> AsyncIterator[Models]:
+async def _scripted(settings: AgentSettings, *_: Any) -> AsyncIterator[Models]:
     """Models that answer soundly, but for a scheduler who breaks a rule at first and a deployer who always does."""
     cluster = to_cluster(read_testbed(Path("small.yaml")))
     sound = sound_answers(cluster, seed=0)

@@ -28,6 +28,7 @@ from policies.roles import Deployer, Planner, Scheduler
 from runtime.agents.families import AGENT, recipe_of, roles_of
 from runtime.agents.local_llm import serve
 from runtime.agents.settings import AgentSettings, stand_ins
+from runtime.results.durable import make_folder, write_file
 
 
 @dataclass(frozen=True)
@@ -84,21 +85,26 @@ async def open_models(
 
 
 @asynccontextmanager
-async def open_tape(settings: AgentSettings, suffix: str = "", resumed: bool = False) -> AsyncIterator[Tape | None]:
+async def open_tape(settings: AgentSettings, mark: Path, suffix: str = "") -> AsyncIterator[Tape | None]:
     """Open the tape that the settings name, to write or to play; None where there is none.
 
     Args:
         settings: of the agents.
+        mark: file that says that this very run has begun the tape; written before the tape is.
         suffix: that tells the tape of one family from that of another.
-        resumed: True where a killed run goes on, which may have begun the tape.
+
+    Raises:
+        InputError: the tape cannot be used, or is another run's.
     """
     path = settings.replay_tape or settings.tape
     if path is None:
         yield None
         return
     path = Path(f"{path}{suffix}")
-    tape = Tape.record(path, resume=resumed) if settings.replay_tape is None else Tape.replay(path)
-    with tape:
+    if settings.replay_tape is None and not mark.exists() and not path.exists():
+        make_folder(mark.parent)
+        write_file(mark, "")
+    with Tape.record(path, resume=mark.exists()) if settings.replay_tape is None else Tape.replay(path) as tape:
         yield tape
 
 

@@ -42,6 +42,7 @@ from runtime.results.columns import PartWriter
 from runtime.results.durable import write_file
 from runtime.results.lines import written_lines
 from runtime.results.role_figures import DecisionTally
+from runtime.results.run_folder import PARTS
 from runtime.results.slots import SlotResult
 from runtime.results.summary import FamilyResult, ShadowFigures
 from runtime.results.tally import Tally
@@ -57,6 +58,8 @@ from twin.twin import Twin
 
 MEMORY, CHECKPOINTS, JOURNAL = "memory.sqlite", "checkpoints.sqlite", "memory.journal"
 TRACE, SHADOW, RUN_ID = "trace.jsonl", "shadow.jsonl", "run-id"
+TAPE_BEGUN = f"{PARTS}/.tape"
+"""File that says that a run has begun its tape; not published."""
 BASELINE_SEED = 1_000_003
 """Added to the seed of a run for the requests of its random baseline: not the requests that it will meet."""
 PAGE = 50
@@ -148,7 +151,6 @@ class GraphFamilies:
         tally, decisions, notes = Tally(cluster), DecisionTally(), list[str]()
         async with AsyncExitStack() as stack:
             memory, run = await stack.enter_async_context(self._memory(home, family, seed))
-            resumed = (home / CHECKPOINTS).exists()
             saver = await stack.enter_async_context(open_checkpointer(home / CHECKPOINTS, keep=settings.checkpoints))
             world = SlotClock(cluster.slot_s)
             models = await stack.enter_async_context(
@@ -175,7 +177,7 @@ class GraphFamilies:
             shadowed = None
             if settings.shadows:
                 shadows = [
-                    Shadow(await self._shadow_deps(stack, code, testbed, memory, run, seed, models, resumed, baseline))
+                    Shadow(await self._shadow_deps(stack, code, testbed, memory, run, seed, models, home, baseline))
                     for code in settings.shadows
                 ]
                 write = stack.enter_context(written_lines(home / SHADOW))
@@ -183,7 +185,8 @@ class GraphFamilies:
             if models.agents:
                 endpoints = {id(agent.endpoint): agent.endpoint for agent in models.agents.values()}.values()
                 testbed = WaitingTestbed(testbed, world, endpoints, settings.patience_s, progress.note)
-            tape = await stack.enter_async_context(open_tape(settings, resumed=resumed)) if models.agents else None
+            mark = home / TAPE_BEGUN
+            tape = await stack.enter_async_context(open_tape(settings, mark)) if models.agents else None
             deps = make_deps(family, testbed, memory, run, seed, models, tape, baseline)
             deps.on_decisions = decisions.add
             if shadowed is not None:
@@ -238,12 +241,13 @@ class GraphFamilies:
         run: str,
         seed: int,
         models: Models,
-        resumed: bool,
+        home: Path,
         baseline: dict[str, float] | None,
     ) -> Deps:
         tape = None
         if has_agents(code) and models.agents:
-            tape = await stack.enter_async_context(open_tape(self.settings, f".shadow-{code}", resumed))
+            mark = home / f"{TAPE_BEGUN}-{code}"
+            tape = await stack.enter_async_context(open_tape(self.settings, mark, f".shadow-{code}"))
         return make_deps(code, testbed, memory, f"{run}.shadow-{code}", seed, models, tape, baseline)
 
 

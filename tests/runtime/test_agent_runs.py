@@ -149,6 +149,15 @@ def _token(done: Done) -> str:
     return (done.home / "run-id").read_text(encoding="utf-8")
 
 
+def test_the_tape_of_another_run_is_refused_as_often_as_it_is_named(tmp_path: Path) -> None:
+    tape = tmp_path / "other.tape"
+    tape.write_text("")
+    for _ in range(2):
+        with pytest.raises(InputError, match="other.tape exists: choose another name for the tape"):
+            run_family(tmp_path / "run", "MA", base_url="http://127.0.0.1:9/v1", model="m", tape=tape)
+    assert tape.read_text() == ""
+
+
 def test_a_dry_run_decides_and_leaves_the_world_alone(tmp_path: Path) -> None:
     with serving(decides(ANSWERS)) as server:
         done = run_family(tmp_path, "MA", base_url=server.base_url, model="m", dry_run=True)
