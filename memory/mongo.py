@@ -192,6 +192,8 @@ class MongoEngine:
         finally:
             await cursor.close()
         if read < stored:
+            stored = await self._call(lambda: self._count(query))  # again, for somebody may have deleted some
+        if read < stored:
             raise InputError(
                 f"{self._store} lost documents on the way: of {query.kind} it counts {stored} and gave {read}. No run "
                 "can rest on that; use another server."

@@ -33,6 +33,8 @@ PAGE_BYTES = 8192
 """Of the file; a case of P1's testbed takes 2.5 kB, and only one of them would fit on SQLite's usual page of 4096."""
 CHUNK_ROWS = 5_000
 """Rows that a scan holds at once."""
+SYNCHRONOUS = "FULL"
+"""A write has come back when it is on the disk."""
 
 _AWAY: Mapping[int, str] = MappingProxyType(
     {
@@ -156,7 +158,7 @@ class SqliteEngine:
                 connection.execute(f"PRAGMA user_version = {LAYOUT}")
             connection.execute("COMMIT")
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
 
     def _layout(self, connection: sqlite3.Connection) -> int:
         """Version of the layout; 0 for an empty file."""

@@ -14,7 +14,7 @@ from typing import Any
 from langchain_core.outputs import ChatResult
 from langchain_openai import ChatOpenAI
 
-from graph.models.failures import BadReplyError, ServerSaidError
+from graph.models.failures import MOST_READ, BadReplyError, ServerSaidError
 
 REASONING = ("reasoning_content", "reasoning")
 """Where servers put what a model thought, beside its content."""
@@ -56,7 +56,7 @@ class ServerChat(ChatOpenAI):
         if said:
             raise ServerSaidError(said, _status_in(said))
         if not getattr(response, "choices", None):
-            raise BadReplyError(f"a reply without choices: {str(response)[:200]}")
+            raise BadReplyError(f"a reply without choices: {str(response)[:MOST_READ]}")
         result = super()._create_chat_result(response, generation_info)
         extra = response.choices[0].message.model_extra or {}
         for name in REASONING:

@@ -124,6 +124,13 @@ async def test_a_prune_that_breaks_off_leaves_what_the_next_one_drops(
         assert [entry.checkpoint["channel_values"]["completed"] for entry in await listed(saver)] == [6]
 
 
+async def test_the_file_and_its_log_are_their_owners_alone(tmp_path: Path) -> None:
+    async with open_checkpointer(tmp_path / "checkpoints.sqlite") as saver:
+        await passes(saver, range(1))
+        modes = {path.name.rpartition(".")[2]: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == {"sqlite": 0o600, "sqlite-wal": 0o600, "sqlite-shm": 0o600}
+
+
 async def test_a_deleted_thread_is_gone(tmp_path: Path) -> None:
     async with open_checkpointer(tmp_path / "checkpoints.sqlite") as saver:
         await passes(saver, range(1))

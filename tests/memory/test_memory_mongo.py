@@ -308,6 +308,19 @@ async def test_documents_that_came_since_they_were_counted_are_no_mistake(
     assert len(await engine.find(Query(Kind.DECISION, {"run": "r"}, limit=limit))) == 3
 
 
+async def test_documents_that_somebody_deleted_while_they_were_read_are_no_mistake(
+    engine: MongoEngine, collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = [9, 3]
+
+    async def count_documents(wanted: dict[str, Any]) -> int:
+        return counts.pop(0)
+
+    monkeypatch.setattr(collection, "count_documents", count_documents)
+    collection.given = [3]
+    assert len(await engine.find(Query(Kind.DECISION, {"run": "r"}))) == 3
+
+
 def test_a_range_is_read_in_one_way_and_counted_in_another() -> None:
     query = Query(Kind.DECISION, {"run": "r"}, at_least={"slot": 3}, at_most={"slot": 9})
     read, counted = _wanted(query, "$gte", "$lt", (0, 1)), _wanted(query, "$gt", "$lte", (-1, 0))
