@@ -8,8 +8,8 @@ LangChain call, strict parsing, every rule, ledger and records in SQLite, one ch
 included, rehearsals are not. The same again with a ledger that does not wait for the disk shows what waiting costs. The
 empty graph has the same nodes and edges, as many deployer tasks, and a checkpoint of its own.
 
-Wall clock is how long a slot takes, waits for the disk included; processor is the time of all threads together. Both
-graphs run in turn, --repeat times, and the run with the smallest median is shown: on a machine that others use too,
+Wall clock is how long a slot takes, waits for the disk included; processor is the time of all threads together. They
+run in turn, --repeat times, and the run with the smallest median is shown: on a machine that others use too,
 that is the one that was disturbed least.
 """
 
