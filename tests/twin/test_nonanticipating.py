@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from benchmarks.slot_ahead import Problem, least_wait_s
 from domain.objective import summarise
+from tests.bounds import ON_GPU, READY_AT_ONCE, asked
 from tests.oracle.hand import NODE, cluster, gpu_node
-from tests.twin.test_bound import ON_GPU, READY_AT_ONCE, asked
 from twin.bound import bound, nonanticipating_mean_s
 from twin.bound.nonanticipating import central_waits
 from twin.twin import Twin, run_schedule
