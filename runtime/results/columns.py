@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from domain.cluster import Cluster
 from domain.telemetry import Outcome, Phase, Records
+from runtime.results.changes import ChangeWriter, names_of
 from runtime.results.slots import SlotResult
 
 SLOTS_IN_GROUP = 2_000
@@ -22,25 +23,19 @@ PHASES = (Phase.STARTING, Phase.READY, Phase.TERMINATING, Phase.PENDING)
 RECORDS, SLOTS = "records.parquet", "slots.parquet"
 
 
-def _names(indices: np.ndarray, names: list[str]) -> pa.DictionaryArray:
-    """Names for indices; a negative index is null."""
-    values = pa.array(indices.astype(np.int32), mask=indices < 0)
-    return pa.DictionaryArray.from_arrays(values, pa.array(names, pa.string()))
-
-
 def records_table(cluster: Cluster, family: str, seed: int, records: Records) -> pa.Table:
     """One row per request that ended, in the order in which they ended; seconds as float64."""
     nodes, lms = [node.name for node in cluster.nodes], [lm.name for lm in cluster.lms]
     same = np.zeros(len(records), dtype=np.int64)
     columns = {
-        "family": _names(same, [family]),
+        "family": names_of(same, [family]),
         "seed": pa.array(same + seed),
         "request": pa.array(records.request),
-        "lm": _names(records.lm, lms),
-        "origin": _names(records.origin, nodes),
-        "target": _names(records.target, nodes),
+        "lm": names_of(records.lm, lms),
+        "origin": names_of(records.origin, nodes),
+        "target": names_of(records.target, nodes),
         "prompts": pa.array(records.prompts.astype(np.int32)),
-        "outcome": _names(records.outcome, [outcome.name.lower() for outcome in Outcome]),
+        "outcome": names_of(records.outcome, [outcome.name.lower() for outcome in Outcome]),
         "interruptions": pa.array(records.interruptions.astype(np.int32)),
     }
     for name in ("arrival_s", "uplink_s", "queue_s", "inference_s", "downlink_s", "latency_s"):
@@ -69,14 +64,14 @@ def slot_row(cluster: Cluster, result: SlotResult) -> dict[str, float]:
 def slots_table(family: str, seed: int, rows: list[dict[str, float]]) -> pa.Table:
     """One row per slot, in order; `pods_computing` is the mean number of pods at work in the course of the slot."""
     same = np.zeros(len(rows), dtype=np.int64)
-    columns = {"family": _names(same, [family]), "seed": pa.array(same + seed)}
+    columns = {"family": names_of(same, [family]), "seed": pa.array(same + seed)}
     for name in rows[0]:
         columns[name] = pa.array([row[name] for row in rows])
     return pa.table(columns)
 
 
 class PartWriter:
-    """Streams the requests and slots of one run of one family into two files of a folder; a context manager."""
+    """Streams what one run of one family comes to into the files of a folder; a context manager."""
 
     def __init__(self, folder: Path, cluster: Cluster, family: str, seed: int) -> None:
         self.cluster, self.family, self.seed = cluster, family, seed
@@ -84,9 +79,11 @@ class PartWriter:
         self._ended: list[Records] = []
         self._rows: list[dict[str, float]] = []
         self._writers: dict[str, pq.ParquetWriter] = {}
+        self._changes = ChangeWriter(folder, cluster, family, seed)
 
     def add(self, result: SlotResult) -> None:
         """Take in the next slot."""
+        self._changes.add(result)
         self._ended.append(result.records)
         self._rows.append(slot_row(self.cluster, result))
         if len(self._rows) == SLOTS_IN_GROUP:
@@ -100,6 +97,8 @@ class PartWriter:
     ) -> None:
         if self._rows and error is None:
             self._flush()
+            self._changes.flush()
+        self._changes.close()
         for writer in self._writers.values():
             writer.close()
 

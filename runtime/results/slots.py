@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from domain.telemetry import EpochTelemetry, Records, Snapshot
 from domain.workload import Arrivals
 from policies.rehearsal.foresight import Comparison
@@ -23,6 +26,8 @@ class SlotResult:
     """Requests that ended in the slot."""
     after: Snapshot
     """What was known when it was over."""
+    targets: NDArray[np.int64]
+    """[N, I] routes in force in the slot, as in RoutingPlan."""
     decided_by: Counter[Decider]
     """Decisions of the slot, by who made them."""
     epoch: EpochTelemetry | None

@@ -58,7 +58,8 @@ def run_slots(twin: Twin, family: Family, workload: Workload, slots: int, seed: 
             decided_by["planner", family.planner_name] += 1
             if isinstance(family.planner, RehearsalPlanner):
                 _expect(foresight, family.planner, snapshot)
-        twin.route(family.scheduler.schedule(snapshot, policy, generator(seed, SCHEDULER, slot)))
+        plan = family.scheduler.schedule(snapshot, policy, generator(seed, SCHEDULER, slot))
+        twin.route(plan)
         decided_by["scheduler", family.scheduler_name] += 1
         for n in range(cluster.n_nodes):
             deployment = family.deployer.deploy(snapshot, n, policy, generator(seed, DEPLOYER, slot, n))
@@ -77,7 +78,8 @@ def run_slots(twin: Twin, family: Family, workload: Workload, slots: int, seed: 
             epoch = summarise(Records.concatenate(ended), cluster.n_lms, cluster.deadline_s, cluster.latency_weight)
             history.append(epoch)
             ended.clear()
-        yield SlotResult(slot, arrivals, records, snapshot, decided_by, epoch, tuple(foresight.take()))
+        compared = tuple(foresight.take())
+        yield SlotResult(slot, arrivals, records, snapshot, plan.targets, decided_by, epoch, compared)
     waiting = int(snapshot.backlog_requests.sum())
     if arrived != done or waiting:
         raise LostRequests(f"{arrived} requests arrived, {done} ended and {waiting} wait after every deadline passed.")

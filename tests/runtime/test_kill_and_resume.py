@@ -105,7 +105,7 @@ def test_a_run_that_is_killed_goes_on_at_its_slot(
     assert at in twice
     # What was under way when the run died is asked again; what had been decided is not.
     assert all(role == at[0] and slot == at[1] for role, slot, _ in twice)
-    for name in ("records.parquet", "slots.parquet"):
+    for name in ("records.parquet", "slots.parquet", "placements.parquet", "routes.parquet"):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert asyncio.run(keys(tmp_path / "run")) == asyncio.run(keys(tmp_path / "whole"))
     one, other = load_summary(tmp_path / "run"), load_summary(tmp_path / "whole")

@@ -85,6 +85,8 @@ def test_the_same_settings_give_the_same_bytes(finished: Path, tmp_path: Path) -
         "versions.json",
         "records.parquet",
         "slots.parquet",
+        "placements.parquet",
+        "routes.parquet",
         "summary.json",
         *(f"figures/{name}.{form}" for name in ("latency-fairness", "per-lm") for form in ("png", "svg")),
     }

@@ -175,5 +175,6 @@ def test_every_family_of_rules_is_the_same_through_the_graph(code: str, tmp_path
             tally.add(result)
             writer.add(result)
     assert done.records == (plain / "records.parquet").read_bytes()
-    assert (tmp_path / "graph" / "draft" / "slots.parquet").read_bytes() == (plain / "slots.parquet").read_bytes()
+    for name in ("slots.parquet", "placements.parquet", "routes.parquet"):
+        assert (tmp_path / "graph" / "draft" / name).read_bytes() == (plain / name).read_bytes()
     assert done.result == FamilyResult.of(CLUSTER, code, 1, tally)

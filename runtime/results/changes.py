@@ -1,0 +1,111 @@
+"""What nodes keep and where requests are sent, as Parquet: one row for each change, so that a quiet run takes no room.
+
+`placements.parquet` says of each pod how it stood at the end of the slot in which that changed; `routes.parquet` says
+of each origin and LM where requests went from that slot on. Before the first row of a pod it is off; before the first
+row of a route it leads nowhere.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from domain.cluster import Cluster
+from domain.decisions import NOWHERE
+from domain.telemetry import Phase
+from runtime.results.slots import SlotResult
+
+PLACEMENTS, ROUTES = "placements.parquet", "routes.parquet"
+PHASE_NAMES = [phase.name.lower() for phase in Phase]
+ROWS_IN_GROUP = 200_000
+"""Changes from which on the next row group begins."""
+
+_Ints = NDArray[np.int64]
+
+
+def names_of(indices: NDArray[np.int64], names: list[str]) -> pa.DictionaryArray:
+    """Names for indices; a negative index is null."""
+    values = pa.array(indices.astype(np.int32), mask=indices < 0)
+    return pa.DictionaryArray.from_arrays(values, pa.array(names, pa.string()))
+
+
+class _Changes:
+    """Finds the cells of [N, I] arrays that differ from those of the slot before, and keeps them as rows."""
+
+    def __init__(self, first: list[_Ints]) -> None:
+        self._last, self._parts, self.rows = first, list[_Ints](), 0
+
+    def add(self, slot: int, now: list[_Ints]) -> None:
+        """Take in the next slot."""
+        differs = np.zeros(now[0].shape, dtype=np.bool_)
+        for before, after in zip(self._last, now, strict=True):
+            differs |= before != after
+        rows, columns = np.nonzero(differs)
+        if rows.size:
+            values = [array[rows, columns] for array in now]
+            self._parts.append(np.stack([np.full(rows.size, slot), rows, columns, *values]))
+            self.rows += rows.size
+        self._last = [array.copy() for array in now]
+
+    def take(self) -> _Ints:
+        """[3 + values, rows] slot, row and column of each change, and the values from there on; forgets them."""
+        none = np.empty((3 + len(self._last), 0), dtype=np.int64)
+        taken, self._parts, self.rows = np.concatenate([none, *self._parts], axis=1), [], 0
+        return taken
+
+
+class ChangeWriter:
+    """Streams the changes of one run of one family into two files of a folder."""
+
+    def __init__(self, folder: Path, cluster: Cluster, family: str, seed: int) -> None:
+        self._nodes, self._lms = [node.name for node in cluster.nodes], [lm.name for lm in cluster.lms]
+        self._folder, self._family, self._seed = folder, family, seed
+        off = np.zeros((cluster.n_nodes, cluster.n_lms), dtype=np.int64)
+        self._changes = {PLACEMENTS: _Changes([off, off, off]), ROUTES: _Changes([off + NOWHERE])}
+        self._writers: dict[str, pq.ParquetWriter] = {}
+
+    def add(self, result: SlotResult) -> None:
+        """Take in the next slot."""
+        after = result.after
+        self._changes[PLACEMENTS].add(result.slot, [after.phase, after.cores, after.vgpus])
+        self._changes[ROUTES].add(result.slot, [result.targets])
+        for name, changes in self._changes.items():
+            if changes.rows >= ROWS_IN_GROUP:
+                self._write(name)
+
+    def flush(self) -> None:
+        """Write what is left; a file without a change is written all the same."""
+        for name, changes in self._changes.items():
+            if changes.rows or name not in self._writers:
+                self._write(name)
+
+    def close(self) -> None:
+        """Close the files, whatever they hold."""
+        for writer in self._writers.values():
+            writer.close()
+
+    def _write(self, name: str) -> None:
+        table = self._table(name, self._changes[name].take())
+        if name not in self._writers:
+            self._writers[name] = pq.ParquetWriter(self._folder / name, table.schema, compression="zstd")
+        self._writers[name].write_table(table)
+
+    def _table(self, name: str, rows: _Ints) -> pa.Table:
+        slot, node, lm, *values = rows
+        same = np.zeros(slot.size, dtype=np.int64)
+        columns = {
+            "family": names_of(same, [self._family]),
+            "seed": pa.array(same + self._seed),
+            "slot": pa.array(slot),
+            "node" if name == PLACEMENTS else "origin": names_of(node, self._nodes),
+            "lm": names_of(lm, self._lms),
+        }
+        if name == ROUTES:
+            return pa.table(columns | {"target": names_of(values[0], self._nodes)})
+        phase, cores, vgpus = values
+        amounts = {"cores": pa.array(cores.astype(np.int32)), "vgpus": pa.array(vgpus.astype(np.int32))}
+        return pa.table(columns | {"phase": names_of(phase, PHASE_NAMES)} | amounts)
