@@ -47,8 +47,8 @@ class Presence:
     answered: int = 0
     passes: bool = False
     """True where the last failure was one that waiting may mend."""
-    reached: bool = True
-    """False where the server was not even there."""
+    loading: bool = False
+    """True where it was that the model is not there yet."""
     said: str = ""
     """What came with it."""
 

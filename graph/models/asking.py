@@ -210,7 +210,7 @@ def _tell(caller: Caller, leave: Leave, known: bool, failure: Failure | None) ->
         endpoint.abilities.given_up = False
     else:
         leave.fail()
-        presence.passes, presence.reached = failure.passes, failure.reached
+        presence.passes, presence.loading = failure.passes, failure.loading
         presence.said = failure.told(caller.agent.secrets)
         if caller.wait_s is not None:
             endpoint.breaker.hold(min(caller.wait_s, LONGEST_HOLD_S))

@@ -56,7 +56,8 @@ class ServerChat(ChatOpenAI):
         if said:
             raise ServerSaidError(said, _status_in(said))
         if not getattr(response, "choices", None):
-            raise BadReplyError(f"a reply without choices: {str(response)[:MOST_READ]}")
+            shown = f": {response[:MOST_READ]}" if isinstance(response, str) else ", it holds no choices"
+            raise BadReplyError(f"the server's reply is no chat completion{shown}")
         result = super()._create_chat_result(response, generation_info)
         extra = response.choices[0].message.model_extra or {}
         for name in REASONING:

@@ -111,7 +111,7 @@ def read_message(message: AIMessage, finish: str | None = None) -> Reply:
 def read_result(result: ChatResult) -> Reply:
     """Read what a chat model's `_agenerate` returns; raises BadReplyError where it holds nothing."""
     if not result.generations:
-        raise BadReplyError("a reply without choices")
+        raise BadReplyError("the model's reply is no chat completion, it holds no choices")
     generation = result.generations[0]
     message = generation.message
     if not isinstance(message, AIMessage):

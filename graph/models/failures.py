@@ -73,8 +73,8 @@ class Failure:
     """True where the next question is likely to fare no better: it counts for the circuit breaker."""
     passes: bool = False
     """True where waiting may mend it: a server that is away or busy, not one that refuses."""
-    reached: bool = True
-    """False where no connection to the server could be made."""
+    loading: bool = False
+    """True where the server says that it is there and its model is not yet (HTTP 503)."""
 
     def told(self, secrets: Secrets) -> str:
         """Reason and detail in the words of the ledger, without secrets, parts of them and what looks like a key.
@@ -100,8 +100,8 @@ def classify(error: Exception) -> Failure:
             return Failure(Reason.REJECTED_BY_SERVER, words, servers_fault=True)
         return Failure(Reason.RATE_LIMIT, words, servers_fault=True, passes=True)
     if isinstance(error, (ModelConnectionError, ConnectionError)) or status in AWAY:
-        words, reached = words or "the server cannot be reached", status is not None or _broke(error)
-        return Failure(Reason.CONNECTION, words, servers_fault=True, passes=True, reached=reached)
+        words = words or "the server cannot be reached"
+        return Failure(Reason.CONNECTION, words, servers_fault=True, passes=True, loading=status == 503)
     if isinstance(error, (ContextOverflowError, ModelInvalidRequestError)):
         return Failure(Reason.REJECTED_BY_SERVER, words, servers_fault=False)
     if status is not None:
@@ -109,12 +109,10 @@ def classify(error: Exception) -> Failure:
         return Failure(Reason.REJECTED_BY_SERVER, words, servers_fault=not asked_wrongly, passes=status >= 500)
     if isinstance(error, ServerSaidError):
         return Failure(Reason.REJECTED_BY_SERVER, words, servers_fault=True, passes=True)
-    words = words if isinstance(error, BadReplyError) else f"{type(error).__name__}: {words}"
-    return Failure(
-        Reason.INTERNAL,
-        f"the model's client failed with {words} (does the base URL lead to an OpenAI-compatible API?)",
-        servers_fault=True,
-    )
+    if not isinstance(error, BadReplyError):
+        words = f"the model's client failed with {type(error).__name__}: {words}"
+    words = f"{words} (does the base URL lead to an OpenAI-compatible API?)"
+    return Failure(Reason.INTERNAL, words, servers_fault=True)
 
 
 def is_retryable(error: BaseException) -> bool:
@@ -150,15 +148,10 @@ def cost_nothing(error: Exception) -> bool:
     """True where the model cannot have worked: the server was not reached, or it turned the request down."""
     if classify(error).reason not in (Reason.CONNECTION, Reason.RATE_LIMIT, Reason.REJECTED_BY_SERVER):
         return False
-    return not _broke(error)
-
-
-def _broke(error: BaseException) -> bool:
-    """True where a connection broke over which a request had gone out."""
     link: BaseException | None = error
     while link is not None and type(link).__name__ not in BROKEN:
         link = link.__cause__ or link.__context__
-    return link is not None
+    return link is None
 
 
 def retry_after_s(error: BaseException) -> float | None:

@@ -34,7 +34,7 @@ SCHEMA: dict[str, Any] = {
 AGAIN_S = 2.0
 """Seconds between questions to a server that is away."""
 STARTING_S = 15.0
-"""Seconds for which a server is waited for that cannot be reached at all: most often its address is wrong."""
+"""Seconds for which a server is waited for that does not say that it loads: most often its address is wrong."""
 _HELD = {
     AnswerFormat.JSON_SCHEMA: "holds answers to a JSON schema",
     AnswerFormat.JSON_OBJECT: "holds answers to JSON, not to a schema",
@@ -71,7 +71,7 @@ async def _try(alike: Collection[Agent], patience_s: float, say: Say, clock: Cal
         attempt = await Asking(agent, clock=clock).for_decision(0)(QUESTION, SCHEMA, 0)
         if not presence.missed:
             break
-        most_s = patience_s if presence.reached else min(patience_s, STARTING_S)
+        most_s = patience_s if presence.loading else min(patience_s, STARTING_S)
         left_s = most_s - (clock() - began)
         if left_s <= 0:
             break
@@ -91,13 +91,12 @@ def _patient(agent: Agent) -> Agent:
 def _in_words(agent: Agent, attempt: Attempt) -> str:
     if attempt.answer is None:
         return f"does not answer: {attempt.error}"
-    body, unwrapped = bare_object(attempt.answer)
+    (body, unwrapped), known = bare_object(attempt.answer), agent.endpoint.abilities
+    held = _HELD[known.answer_format]
     if not _is_ready(body):
-        said = json.dumps(textwrap.shorten(attempt.answer, 80, placeholder="…"), ensure_ascii=False)
-        return f"answers in {attempt.seconds:.1f} s, but not in the form that it was held to: {said}"
-    known = agent.endpoint.abilities
-    parts = [_HELD[known.answer_format]]
-    parts += [f"takes no {name}" for name in sorted(known.left_out)]
+        said = textwrap.shorten(attempt.answer, 80, placeholder="…")
+        held = f"did not keep to the form that it was given, with {json.dumps(said, ensure_ascii=False)}"
+    parts = [held, *(f"takes no {name}" for name in sorted(known.left_out))]
     parts += ["counts no tokens"] if not attempt.prompt_tokens else []
     parts += ["puts something around its answers"] if unwrapped else []
     return f"answers in {attempt.seconds:.1f} s: {', '.join(parts)}"

@@ -76,7 +76,7 @@ async def test_what_it_cannot_do_is_said_too_and_is_known_from_then_on() -> None
 
 async def test_a_server_that_ignores_the_form_is_found_out() -> None:
     (line,) = await said_of(agent(answers("Yes, I am ready.")))
-    assert line.endswith('answers in 0.0 s, but not in the form that it was held to: "Yes, I am ready."')
+    assert line.endswith('did not keep to the form that it was given, with "Yes, I am ready.", counts no tokens')
 
 
 async def test_roles_that_ask_one_model_ask_once() -> None:
@@ -116,10 +116,17 @@ async def test_a_server_that_loads_its_model_is_waited_for() -> None:
     assert not asked.endpoint.abilities.given_up
 
 
-async def test_a_server_that_cannot_be_reached_is_waited_for_a_little_and_given_up() -> None:
-    asked = agent(is_dead())
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (is_dead(), "connection: Connection error."),
+        (lambda *_: ServerError(502, "Bad Gateway"), "connection: HTTP 502: Bad Gateway"),
+    ],
+)
+async def test_a_server_that_does_not_say_that_it_loads_is_waited_for_a_little(reply: Reply, words: str) -> None:
+    asked = agent(reply)
     lines = await said_of(asked)
-    assert lines[1].endswith("does not answer: connection: Connection error.")
+    assert lines[1].endswith(f"does not answer: {words}")
     assert 15 <= now() < 25
     assert asked.endpoint.abilities.given_up, "so no slot of the run waits for it"
 
