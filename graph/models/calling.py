@@ -88,33 +88,44 @@ class Caller:
         A server that complains of a parameter is asked again without it, one that rejects a form or breaks down over it
         with the next looser one. Its endpoint remembers what it was that helped.
         """
+        return await self._any_way(messages, lambda form: _options(form, self.agent.role, schema))
+
+    async def look(self, messages: Sequence[Message], options: Mapping[str, Any]) -> Reply:
+        """Call with options of one's own and the parameters that the server takes; no form is asked for."""
+        return await self._any_way(messages, lambda form: options, loosens=False)
+
+    async def _any_way(
+        self,
+        messages: Sequence[Message],
+        options: Callable[[AnswerFormat], Mapping[str, Any]],
+        loosens: bool = True,
+    ) -> Reply:
         known = self.agent.endpoint.abilities
         way = _Way(known.answer_format, known.left_out)
         while True:
             try:
-                reply = await self.call(messages, _options(way.form, self.agent.role, schema), way.left_out)
+                reply = await self.call(messages, options(way.form), way.left_out)
             except Exception as error:
-                if not self._another_way(way, error):
+                if not self._another_way(way, error, loosens):
                     raise
                 continue
-            self._learn(way)
+            self._learn(way, loosens)
             return reply
 
     async def call(
-        self, messages: Sequence[Message], options: Mapping[str, Any], left_out: frozenset[str] | None = None
+        self, messages: Sequence[Message], options: Mapping[str, Any], left_out: frozenset[str] = frozenset()
     ) -> Reply:
         """Call the model, again where its server is busy or away, and put what that cost on the account.
 
         Args:
             messages: role and content of each.
             options: of the call.
-            left_out: parameters that are not sent; None leaves out those of which the server has complained before.
+            left_out: parameters that are not sent.
 
         Raises:
             BudgetExhaustedError: where the account cannot pay for it.
             Exception: whatever the model raises.
         """
-        left_out = self.agent.endpoint.abilities.left_out if left_out is None else left_out
         given = {**options, "left_out": left_out} if left_out else options
         most = most_tokens(messages, options) if self.account is not None and self.account.counts else 0
         converted, tried = self.line.messages(messages), 1
@@ -178,7 +189,7 @@ class Caller:
             self.agent.price,
         )
 
-    def _another_way(self, way: _Way, error: Exception) -> bool:
+    def _another_way(self, way: _Way, error: Exception, loosens: bool) -> bool:
         """Put the request another way after an error; False where there is none that might help."""
         complaint = str(error)
         if way.complained_of and complaint == way.complaint:
@@ -190,7 +201,7 @@ class Caller:
             way.complaint, way.complained_of = complaint, name
             way.told = classify(error).told(self.agent.secrets)
             return True
-        if way.form not in _LOOSER or not (rejects_request(error) or stumbles(error)):
+        if not loosens or way.form not in _LOOSER or not (rejects_request(error) or stumbles(error)):
             return False
         way.form, way.stumbled = _LOOSER[way.form], way.stumbled or not rejects_request(error)
         return True
@@ -200,12 +211,14 @@ class Caller:
         length = OLD_LENGTH if LENGTH in way.left_out else LENGTH
         return [name for name in (length, *self.agent.parameters) if name not in way.left_out]
 
-    def _learn(self, way: _Way) -> None:
+    def _learn(self, way: _Way, loosens: bool) -> None:
         """Remember what helped."""
         known, where = self.agent.endpoint.abilities, f"{self.agent.name} at {self.agent.where}"
         for name in sorted(way.left_out - known.left_out):
             logger.warning("%s takes no %s: %s", where, name, way.told)
         known.left_out |= way.left_out
+        if not loosens:
+            return
         if way.form is known.answer_format or _FORMS.index(way.form) < _FORMS.index(known.answer_format):
             known.stumbled = 0
             return

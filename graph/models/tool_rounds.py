@@ -7,6 +7,7 @@ answer could not call a tool.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,8 +17,13 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from graph.models.calling import Caller
 from graph.models.conversation import Message
+from graph.models.failures import refused_parameter
 from graph.models.wrapping import bare_object
 
+logger = logging.getLogger(__name__)
+
+TOOLS = "tools"
+"""Name of the parameter, where a server complains of it."""
 ROUNDS = 4
 """Rounds of tool calls before the model must answer."""
 CALLS = 8
@@ -43,12 +49,23 @@ async def consult(
         The answer.
 
     Raises:
-        Exception: whatever the model raises, or NoAnswerError. What a tool raises goes back to the model.
+        Exception: whatever the model raises, or NoAnswerError. What a tool raises goes back to the model. A server that
+            complains of the tools themselves is asked without any.
     """
+    known = caller.agent.endpoint.abilities
+    if TOOLS in known.left_out:
+        return (await caller.answer(said, schema)).checked().text
     named, strike = {tool.name: tool for tool in tools}, caller.agent.secrets.strike
     options = {"tools": [convert_to_openai_tool(tool) for tool in tools]}
-    for _ in range(rounds):
-        reply = (await caller.call(said, options)).checked(tools=True)
+    for number in range(rounds):
+        try:
+            reply = (await caller.look(said, options)).checked(tools=True)
+        except Exception as error:
+            if number or refused_parameter(error, (TOOLS,)) is None:
+                raise
+            known.left_out |= {TOOLS}
+            logger.warning("%s at %s takes no tools", caller.agent.name, caller.agent.where)
+            return (await caller.answer(said, schema)).checked().text
         whole = [call for call in reply.tool_calls if len(json.dumps(call)) <= LONGEST]
         cut = [ToolCall(name=call["name"], args={}, id=call["id"]) for call in reply.tool_calls if call not in whole]
         calls = [*whole, *reply.broken_calls, *cut]
@@ -59,12 +76,12 @@ async def consult(
                 said.append({"role": "assistant", "content": _cut(strike(reply.text))})
             break
         said.append({"role": "assistant", "content": _cut(strike(reply.text)), "tool_calls": json.dumps(calls)})
-        for number, call in enumerate(calls):
-            if number >= CALLS:
+        for place, call in enumerate(calls):
+            if place >= CALLS:
                 content = f"error: one round may hold {CALLS} calls, not more"
-            elif number >= len(whole) + len(reply.broken_calls):
+            elif place >= len(whole) + len(reply.broken_calls):
                 content = f"error: the arguments of {call['name']} are longer than {LONGEST} characters"
-            elif number >= len(whole):
+            elif place >= len(whole):
                 content = f"error: the arguments of {call['name']} are no JSON object"
             else:
                 content = _cut(strike(await _run(named, call)))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from langchain_core.tools import tool
 
 from domain.ledger import Attempt, Reason, Role
 from graph.models.agent import Agent, AnswerFormat
@@ -254,3 +255,33 @@ async def test_what_a_server_was_found_to_take_survives_the_connections(caplog: 
             async with open_agents(settings, {}, known=world) as agents:
                 await Asking(agents[Role.DEPLOYER]).for_decision(0)(MESSAGES, SCHEMA, 0)
     assert len(server.requests) == 3 + 1
+
+
+async def test_a_server_that_takes_no_tools_is_asked_without_them_from_then_on() -> None:
+    @tool
+    async def look() -> str:
+        """Look."""
+        return ""
+
+    async with fake_openai(complains("tools", "tools is not supported by this model")) as server:
+        settings = ModelSettings("small", base_url=server.base_url, temperature=0.0)
+        async with open_agents({Role.PLANNER: settings}, {}) as agents:
+            asking = Asking(agents[Role.PLANNER], tools=[look])
+            for slot in range(2):
+                assert (await asking.for_decision(slot)(MESSAGES, SCHEMA, 0)).answer == '{"a": 1}'
+    assert ["tools" in body for body in server.requests] == [True, False, False]
+
+
+async def test_parameters_are_left_out_where_tools_are_offered_too() -> None:
+    @tool
+    async def look() -> str:
+        """Look."""
+        return ""
+
+    async with fake_openai(complains("temperature", "Only the default is supported.", param="temperature")) as server:
+        settings = ModelSettings("small", base_url=server.base_url, temperature=0.0)
+        async with open_agents({Role.PLANNER: settings}, {}) as agents:
+            asking = Asking(agents[Role.PLANNER], tools=[look])
+            assert (await asking.for_decision(0)(MESSAGES, SCHEMA, 0)).answer == '{"a": 1}'
+    assert ["temperature" in body for body in server.requests] == [True, False]
+    assert "tools" in server.requests[1]
