@@ -6,12 +6,17 @@ running process has left in the log.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
-from contextlib import closing
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager, nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from domain.errors import InputError
+from memory.opening import open_memory
+from memory.store import Memory
 
 
 def copy_store(source: Path, target: Path) -> None:
@@ -37,6 +42,34 @@ def copy_store(source: Path, target: Path) -> None:
     except sqlite3.Error as error:
         target.unlink()
         raise InputError(f"{source} cannot be read: {error}.") from None
+
+
+@contextmanager
+def openable(store: Path) -> Iterator[Path]:
+    """Give a store that can be opened: itself or, where nothing may be written to it or beside it, a copy.
+
+    Raises:
+        InputError: it is not there, or no SQLite file.
+    """
+    if os.access(store, os.W_OK) and os.access(store.parent, os.W_OK):
+        yield store
+        return
+    with TemporaryDirectory() as folder:
+        copy_store(store, Path(folder, store.name))
+        yield Path(folder, store.name)
+
+
+@asynccontextmanager
+async def open_to_read(target: str | Path) -> AsyncIterator[Memory]:
+    """Open a memory as `open_memory` does, or a copy of a file that cannot be written.
+
+    Raises:
+        InputError: the target is neither a file nor a URI, or not what it should be.
+        MemoryAway: the store is away.
+    """
+    with nullcontext(target) if "://" in str(target) else openable(Path(target)) as own:
+        async with open_memory(own) as memory:
+            yield memory
 
 
 def _log_of(file: Path) -> Path:

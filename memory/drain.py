@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from domain.errors import InputError
+from domain.errors import refusal
 from memory.journal import JournaledEngine
 from memory.journal_file import JournalFile
 from memory.opening import LIMIT_S, engine_at
@@ -38,7 +38,7 @@ def waiting_in(journal: Path) -> int:
     except FileNotFoundError:
         return 0
     except OSError as error:
-        raise InputError(f"{journal} cannot be read: {error.strerror}.") from None
+        raise refusal(f"{journal} cannot be read", error) from None
 
 
 async def drain_journal(journal: Path, target: str | Path, *, limit_s: float = LIMIT_S) -> Drained:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
-from domain.errors import InputError
+from domain.errors import InputError, refusal
 
 
 class JournalFile:
@@ -39,7 +39,7 @@ class JournalFile:
             self._handle = _open(path)
             self._end = self._recover()
         except OSError as error:
-            raise InputError(f"{path} cannot hold the memory's journal: {error.strerror}.") from None
+            raise refusal(f"{path} cannot hold the memory's journal", error) from None
 
     @property
     def empty(self) -> bool:

@@ -10,17 +10,17 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
-from types import MappingProxyType
 from typing import TypeVar
 
-from domain.errors import InputError
+from domain.errors import InputError, MachineError, refusal
 from memory.documents import Document, Kind
 from memory.engine import DocumentRefused, Found, MemoryAway, MemoryStatus, Query, Row
 from memory.sql import create, insert, select
+from memory.sqlite_errors import CLOSED, DAMAGED, PASSING, code_of
 from memory.tables import hold_to_tables
 from memory.worker import Worker
 
@@ -35,23 +35,6 @@ CHUNK_ROWS = 5_000
 """Rows that a scan holds at once."""
 SYNCHRONOUS = "FULL"
 """A write has come back when it is on the disk."""
-
-_AWAY: Mapping[int, str] = MappingProxyType(
-    {
-        sqlite3.SQLITE_BUSY: "another process is writing to it",
-        sqlite3.SQLITE_LOCKED: "another process is writing to it",
-        sqlite3.SQLITE_FULL: "the disk is full",
-        sqlite3.SQLITE_IOERR: "reading or writing the disk failed",
-        sqlite3.SQLITE_NOMEM: "there is not enough memory",
-    }
-)
-_CLOSED: Mapping[int, str] = MappingProxyType(
-    {
-        sqlite3.SQLITE_READONLY: "it cannot be written to",
-        sqlite3.SQLITE_CANTOPEN: "it cannot be opened",
-        sqlite3.SQLITE_PERM: "access to it is denied",
-    }
-)
 
 
 class SqliteEngine:
@@ -197,24 +180,20 @@ class SqliteEngine:
             except sqlite3.DatabaseError as error:
                 raise self._explained(error) from None
             except OSError as error:
-                raise InputError(f"{self._path} cannot hold the memory: {error.strerror}.") from None
+                raise refusal(f"{self._path} cannot hold the memory", error) from None
 
         return call
 
     def _explained(self, error: sqlite3.DatabaseError) -> Exception:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in (
-            sqlite3.SQLITE_CORRUPT,
-            sqlite3.SQLITE_NOTADB,
-            sqlite3.SQLITE_ERROR,
-        ):  # the last: a column is missing
+        code = code_of(error)
+        if code in DAMAGED:
             return InputError(self._damaged(str(error)))
         if code == sqlite3.SQLITE_TOOBIG:
             return DocumentRefused(f"{self._path} does not take a document: it is too big.")
-        if code in _CLOSED:
-            return InputError(f"{self._path} cannot hold the memory: {_CLOSED[code]}.")
-        if code in _AWAY:
-            return MemoryAway(f"{self._path} cannot be used just now: {_AWAY[code]}.")
+        if code in CLOSED:
+            return MachineError(f"{self._path} cannot hold the memory: {CLOSED[code]}.")
+        if code in PASSING:
+            return MemoryAway(f"{self._path} cannot be used just now: {PASSING[code]}.")
         return error
 
     def _damaged(self, why: str) -> str:

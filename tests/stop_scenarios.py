@@ -176,7 +176,7 @@ def _status(work: Callable[[], None]) -> int:
         work()
     except InputError as error:
         print(f"edgewise: {error}")
-        return 2
+        return error.status
     except KeyboardInterrupt as error:
         print(f"edgewise: interrupted; {error}")
         return 130

@@ -18,7 +18,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from domain.errors import InputError, is_of_the_machine
+from domain.errors import InputError, refusal
 from twin.sentences import FieldPath, did_you_mean, field_name, known_fields, one_of, what_is_right
 from twin.yaml_text import MOST_LEVELS, TAG, compose, dump_yaml, is_merge, line_of, place_of, scalar
 
@@ -161,11 +161,10 @@ def read_document(path: Path) -> Document:
         raise InputError(f"{path}: there is no such file; give the path of a YAML file.") from None
     except IsADirectoryError:
         raise InputError(f"{path} is a folder; give the path of a YAML file in it.") from None
-    except (OSError, ValueError) as error:
-        if isinstance(error, OSError) and is_of_the_machine(error):
-            raise
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path} cannot be read: {reason}.") from None
+    except OSError as error:
+        raise refusal(f"{path} cannot be read", error) from None
+    except ValueError as error:  # a path that cannot be one
+        raise InputError(f"{path} cannot be read: {error}.") from None
     if len(raw) > MOST_BYTES:
         raise InputError(f"{path}: a YAML file must have at most {MOST_BYTES:,} bytes; traces are files of their own.")
     try:
@@ -199,9 +198,7 @@ def write_text(path: Path, text: str) -> None:
         finally:
             draft.unlink(missing_ok=True)
     except OSError as error:
-        if is_of_the_machine(error):
-            raise OSError(error.errno, error.strerror, str(path)) from None
-        raise InputError(f"{path} cannot be written: {error.strerror}.") from None
+        raise refusal(f"{path} cannot be written", error) from None
 
 
 def _entry(node: yaml.MappingNode, name: str) -> tuple[yaml.Node, yaml.Node] | None:

@@ -82,7 +82,7 @@ class Asking:
     def for_decision(self, slot: int, node: str | None = None) -> Asker:
         """Ask about one decision: the slot, and the node where there is one, key the budget and the tape.
 
-        The asker raises TapeError, where the tape cannot be written or lacks the answer, and nothing else.
+        The asker raises TapeError where the tape lacks the answer, InputError where it cannot be written; no more.
         """
         agent, account = self.agent, self._budget.account(slot) if self._budget else None
 

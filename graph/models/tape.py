@@ -25,7 +25,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from domain.errors import InputError
+from domain.errors import InputError, refusal
 from domain.ledger import Attempt, Role
 
 VERSION = 2
@@ -93,7 +93,8 @@ class Tape:
                 failures are.
 
         Raises:
-            TapeError: where the file exists and nothing is to be resumed, is no tape, or cannot be written.
+            TapeError: where the file exists and nothing is to be resumed, or is no tape.
+            InputError: where it cannot be written.
         """
         try:
             flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | (0 if resume else os.O_EXCL)
@@ -101,7 +102,7 @@ class Tape:
         except FileExistsError:
             raise TapeError(f"{path} exists: choose another name for the tape, or play it with replay") from None
         except OSError as error:
-            raise TapeError(f"{path}: the tape cannot be written: {error.strerror}") from None
+            raise refusal(f"{path}: the tape cannot be written", error) from None
         tape._read_index()
         os.ftruncate(tape._file, tape._end)
         _sync_folder(path.absolute().parent)
@@ -112,12 +113,13 @@ class Tape:
         """Open a tape to play; nothing is written, nobody is called.
 
         Raises:
-            TapeError: where the file is missing or is no tape.
+            TapeError: where the file is no tape.
+            InputError: where it cannot be read.
         """
         try:
             tape = cls(path, os.open(path, os.O_RDONLY), recording=False)
         except OSError as error:
-            raise TapeError(f"{path}: the tape cannot be read: {error.strerror}") from None
+            raise refusal(f"{path}: the tape cannot be read", error) from None
         tape._read_index()
         return tape
 
@@ -140,7 +142,7 @@ class Tape:
         """Write down an attempt. It is on the disk when this returns: a run that is stopped keeps it.
 
         Raises:
-            TapeError: where it cannot be written; a tape with holes would be worthless.
+            InputError: where it cannot be written; a tape with holes would be worthless.
         """
         self._write(_line(question, attempt))
 
@@ -180,7 +182,7 @@ class Tape:
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, self._end)
-            raise TapeError(f"{self.path}: the tape cannot be written: {error.strerror}") from None
+            raise refusal(f"{self.path}: the tape cannot be written", error) from None
         self._end += len(line)
 
     def close(self) -> None:

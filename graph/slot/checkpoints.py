@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import os
 import sqlite3
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 from langchain_core.runnables import RunnableConfig
@@ -29,30 +27,23 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from domain.errors import InputError
+from domain.errors import InputError, MachineError, refusal
 from graph.slot.serializer import PlainSerializer
 from graph.slot.state import has_passed
+from memory.sqlite_errors import CLOSED, PASSING, code_of
 from memory.tables import hold_to_tables
 from memory.worker import Worker
 
 T = TypeVar("T")
+
 CHUNK = 100
 """Checkpoints that a listing holds at once."""
 PRUNED_EVERY = 50
 """Checkpoints that are written between two looks at what can go."""
+BUSY_S = 5.0
+"""Seconds that a write waits for another process's."""
 MONGO_LIMIT_S = 10.0
 """Seconds in which a MongoDB must be found."""
-_REASONS: Mapping[int, str] = MappingProxyType(
-    {
-        sqlite3.SQLITE_BUSY: "another process is writing to it",
-        sqlite3.SQLITE_LOCKED: "another process is writing to it",
-        sqlite3.SQLITE_CORRUPT: "it is damaged",
-        sqlite3.SQLITE_NOTADB: "it is damaged, or no database",
-        sqlite3.SQLITE_READONLY: "it cannot be written to",
-        sqlite3.SQLITE_CANTOPEN: "it cannot be opened",
-        sqlite3.SQLITE_PERM: "access to it is denied",
-    }
-)
 DURABILITY: Final = "exit"
 """One checkpoint when a slot has passed. Decisions inside a slot are safe in the ledger, which is written at once."""
 
@@ -74,8 +65,9 @@ async def open_checkpointer(
         keep: checkpoints of a thread that a file keeps, the last ones, and up to PRUNED_EVERY more; None keeps all.
 
     Raises:
-        InputError: a MongoDB URI without the `mongodb` extra installed or with too weak a promise, or a file that holds
-            more than tables.
+        InputError: a MongoDB URI without the `mongodb` extra installed or with too weak a promise, or a file that is
+            damaged, none of ours or holds more than tables; so does whatever reads or writes it, and MachineError where
+            it cannot be used.
         MemoryAway: the MongoDB cannot be found.
     """
     if isinstance(where, str) and where.startswith(("mongodb://", "mongodb+srv://")):
@@ -84,7 +76,7 @@ async def open_checkpointer(
         return
     worker, opened = Worker("checkpoints"), contextlib.ExitStack()
     try:
-        with _explained(where):
+        with _told(where):
             saver = _ThreadedSaver(await worker.run(lambda: _connect(where, opened)), worker, keep, where)
             await worker.run(saver.setup)
         yield saver
@@ -95,7 +87,7 @@ async def open_checkpointer(
 def _connect(path: Path | str, opened: contextlib.ExitStack) -> sqlite3.Connection:
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))  # prompts and answers: its owner's alone
-    connection = opened.enter_context(contextlib.closing(sqlite3.connect(path)))
+    connection = opened.enter_context(contextlib.closing(sqlite3.connect(path, timeout=BUSY_S)))
     hold_to_tables(connection, str(path))
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
@@ -103,18 +95,23 @@ def _connect(path: Path | str, opened: contextlib.ExitStack) -> sqlite3.Connecti
 
 
 @contextlib.contextmanager
-def _explained(where: Path | str) -> Iterator[None]:
-    """Say what SQLite complains of in a sentence: InputError, or OSError where it is the machine's."""
+def _told(where: Path | str, reads: bool = False) -> Iterator[None]:
+    """Raise SQLite's errors and, where it `reads`, those of bytes that are no checkpoint, as one sentence."""
     try:
         yield
-    except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-            full = errno.ENOSPC if code == sqlite3.SQLITE_FULL else errno.EIO
-            raise OSError(full, os.strerror(full), str(where)) from None
-        if code not in _REASONS:
+    except sqlite3.Error as error:
+        code = code_of(error)
+        if code in CLOSED or code in PASSING:
+            why = CLOSED.get(code) or PASSING[code]
+            raise MachineError(f"{where} cannot hold the checkpoints: {why}.") from None
+        told = f"it is damaged, or no database of theirs ({error})"
+        raise InputError(f"{where} cannot hold the checkpoints: {told}.") from None
+    except OSError as error:
+        raise refusal(f"{where} cannot hold the checkpoints", error) from None
+    except (InputError, ValueError) as error:
+        if not reads:
             raise
-        raise InputError(f"{where} cannot hold the checkpoints: {_REASONS[code]}.") from None
+        raise InputError(f"{where} is damaged or not Edgewise's: {str(error).rstrip('.')}.") from None
 
 
 class _ThreadedSaver(SqliteSaver):
@@ -127,12 +124,12 @@ class _ThreadedSaver(SqliteSaver):
         super().__init__(connection, serde=PlainSerializer())
         self._worker, self._keep, self._where, self._written = worker, keep, where, 0
 
-    async def _run(self, work: Callable[[], T]) -> T:
-        with _explained(self._where):
+    async def _run(self, work: Callable[[], T], reads: bool = False) -> T:
+        with _told(self._where, reads):
             return await self._worker.run(work)
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        return await self._run(lambda: self.get_tuple(config))
+        return await self._run(lambda: self.get_tuple(config), reads=True)
 
     async def alist(
         self,
@@ -145,7 +142,7 @@ class _ThreadedSaver(SqliteSaver):
         left = limit
         while left is None or left > 0:
             size = CHUNK if left is None else min(left, CHUNK)
-            found = await self._run(partial(self._some, config, filter, before, size))
+            found = await self._run(partial(self._some, config, filter, before, size), reads=True)
             for checkpoint in found:
                 yield checkpoint
             if len(found) < size:

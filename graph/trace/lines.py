@@ -27,7 +27,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command
 
-from domain.errors import InputError
+from domain.errors import InputError, refusal
 from graph.slot.build import SlotGraph
 from graph.slot.checkpoints import DURABILITY
 from graph.slot.state import SlotInput
@@ -140,7 +140,7 @@ class TraceFile:
             self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
             os.ftruncate(self._file, _whole(self._file))
         except OSError as error:
-            raise InputError(f"{path}: the trace cannot be written: {error.strerror}.") from None
+            raise refusal(f"{path}: the trace cannot be written", error) from None
 
     def begin(self, slot: int) -> None:
         """Nothing to write."""
@@ -213,7 +213,7 @@ def read_trace(path: Path) -> Iterator[TracePart]:
                 except (KeyError, TypeError, ValueError, RecursionError):
                     raise InputError(f"{path}, line {number}: no line of a trace of version {VERSION}.") from None
     except OSError as error:
-        raise InputError(f"{path}: the trace cannot be read: {error.strerror}.") from None
+        raise refusal(f"{path}: the trace cannot be read", error) from None
 
 
 @asynccontextmanager

@@ -25,7 +25,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from domain.errors import InputError
+from domain.errors import InputError, refusal
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def model_file(path: Path | None = None) -> Path:
         with path.open("rb") as file:
             magic = file.read(4)
     except OSError as error:
-        raise InputError(f"{path}: the model file cannot be read: {error.strerror}") from None
+        raise refusal(f"{path}: the model file cannot be read", error) from None
     if magic != b"GGUF":
         raise InputError(f"{path} is no GGUF file; give a model in llama.cpp's format")
     return path

@@ -1,6 +1,6 @@
 """The `edgewise` command: what it offers, what it says when something is wrong, and its exit status.
 
-Status 0: done. 1: the machine could not (disk full, no permission). 2: the input is wrong, said in one sentence. 130:
+Status 0: done. 1: the machine could not (disk full, no permission, a store away). 2: the input is wrong. 130:
 interrupted. What a command takes is in `runtime.cli.arguments`; what it does is in `runtime.cli.commands`, imported
 when it runs, so that --help does not wait for a compiler.
 """
@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 from domain.errors import InputError
 from runtime.cli.arguments import evaluate, experiments, looks, whatif
 
-BAD_INPUT, INTERRUPTED = 2, 130
+INTERRUPTED = 130
 
 
 class Guarded(TyperGroup):
@@ -30,7 +30,7 @@ class Guarded(TyperGroup):
             return super().invoke(ctx)
         except InputError as error:
             typer.echo(f"edgewise: {error}", err=True)
-            raise typer.Exit(BAD_INPUT) from None
+            raise typer.Exit(error.status) from None
         except KeyboardInterrupt as error:
             typer.echo(f"edgewise: interrupted; {error}" if str(error) else "edgewise: interrupted.", err=True)
             raise typer.Exit(INTERRUPTED) from None

@@ -22,11 +22,12 @@ from langgraph_sdk import get_client
 from pydantic import BaseModel, ConfigDict
 
 from domain.cluster import Cluster
-from domain.errors import InputError
+from domain.errors import InputError, MachineError
 from domain.ledger import Case, Role
 from graph.slot.checkpoints import thread_of
 from graph.studio.world import Made
-from memory import MemoryAway, open_memory
+from memory import MemoryAway
+from memory.copying import open_to_read, openable
 from memory.redaction import redact
 from policies.families import FAMILIES
 from runtime.replay.recorded import (
@@ -46,7 +47,6 @@ from twin.workloads import load_workload
 
 URL = "http://127.0.0.1:2024"
 """Where `make studio` listens."""
-BAD_INPUT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ async def read_source(source: str, run: str | None, slots: Slots, testbed: str) 
         if run is None:
             raise InputError(f"{source} does not tell the names of its runs; give --run, such as RH-seed1.")
         return Recording(run, cluster, [s for s in await from_checkpoints(path, run) if s.slot in slots])
-    async with open_memory(source) as memory:
+    async with open_to_read(source) as memory:
         name = _the_one(run, await memory.runs(), source)
         return Recording(name, cluster, await from_memory(memory, name, cluster, slots))
 
@@ -166,7 +166,7 @@ async def _from_folder(folder: Path, run: str | None, slots: Slots) -> Recording
     async with AsyncExitStack() as stack:
         decisions, cases = decided_of(everything), list[Case]()
         if (folder / "memory.sqlite").exists():
-            memory = await stack.enter_async_context(open_memory(folder / "memory.sqlite"))
+            memory = await stack.enter_async_context(open_to_read(folder / "memory.sqlite"))
             recorded = [await filled(slot, memory, name, cluster) for slot in recorded]
             cases = await memory.cases(cluster.name, run=name)
             decisions = decided_in(memory, name, everything[-1].slot + 1, cluster)
@@ -193,7 +193,7 @@ def _is_checkpoints(path: Path) -> bool:
     if not path.is_file():
         raise InputError(f"{path}: there is no such run folder or file.")
     try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        with openable(path) as own, closing(sqlite3.connect(own)) as connection:
             tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     except sqlite3.DatabaseError as error:
         raise InputError(f"{path} is no SQLite file: {error}.") from None
@@ -237,7 +237,7 @@ def command(
         thread = asyncio.run(tell)
     except (InputError, MemoryAway) as error:
         typer.echo(f"import_thread: {error}", err=True)
-        raise typer.Exit(BAD_INPUT) from None
+        raise typer.Exit(error.status if isinstance(error, InputError) else MachineError.status) from None
     first, last = recording.slots[0], recording.slots[-1]
     typer.echo(f"Thread {thread}: slots {first.slot} to {last.slot} of {recording.run}.")
     alive = [slot.slot for slot in recording.slots if "world" in slot.after]

@@ -20,6 +20,7 @@ from graph.slot.checkpoints import open_checkpointer, thread_of
 from graph.slot.deps import GateSettings
 from graph.slot.nodes import view
 from graph.studio.world import Made, World
+from memory.copying import openable
 from memory.store import Memory
 from runtime.replay.supersteps import RecordedSlot
 from runtime.runs.playing import LedgerGap, ledger_slots
@@ -44,11 +45,12 @@ async def from_checkpoints(path: Path, run: str) -> list[RecordedSlot]:
     if not path.is_file():
         raise InputError(f"{path}: there are no checkpoints here.")
     states: dict[int, dict[str, Any]] = {}
-    async with open_checkpointer(path) as saver:
-        async for kept in saver.alist({"configurable": {"thread_id": thread_of(run)}}):
-            state = kept.checkpoint["channel_values"]
-            if state.get("completed", -1) == state.get("slot"):
-                states.setdefault(state["slot"], state)  # the latest comes first
+    with openable(path) as own:
+        async with open_checkpointer(own) as saver:
+            async for kept in saver.alist({"configurable": {"thread_id": thread_of(run)}}):
+                state = kept.checkpoint["channel_values"]
+                if state.get("completed", -1) == state.get("slot"):
+                    states.setdefault(state["slot"], state)  # the latest comes first
     if not states:
         raise InputError(f"{path} holds no slot of a run {run!r}.")
     return [_of_state(states[slot], states.get(slot - 1, {})) for slot in sorted(states)]

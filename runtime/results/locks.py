@@ -10,7 +10,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from domain.errors import InputError
+from domain.errors import InputError, refusal
 
 
 def try_lock(path: Path) -> int | None:
@@ -25,7 +25,7 @@ def try_lock(path: Path) -> int | None:
         try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise InputError(f"{path} cannot be created, so nothing can be locked there: {error.strerror}.") from None
+            raise refusal(f"{path} cannot be created, so nothing can be locked there", error) from None
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(handle), os.stat(path)):

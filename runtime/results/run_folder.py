@@ -23,7 +23,7 @@ from itertools import chain, count
 from pathlib import Path
 from types import TracebackType
 
-from domain.errors import InputError, is_of_the_machine
+from domain.errors import InputError, refusal
 from runtime.results.differing import BEFORE, differences, told
 from runtime.results.durable import discard, make_folder, move, remove, sync, sync_all, write_file
 
@@ -60,8 +60,11 @@ class RunFolder:
     @classmethod
     def named(cls, path: Path) -> RunFolder:
         """Open the folder of exactly this name; raises InputError where it exists or another process builds it."""
-        target = _real(path)
-        _check_free(path, target)
+        try:
+            target = _real(path)
+            _check_free(path, target)
+        except OSError as error:
+            raise refusal(f"{path} cannot become a run folder", error) from None
         lock = _lock(_partial(target))
         if lock is None:
             raise InputError(f"{path} is being written by another run; wait for it or choose another --out.")
@@ -93,6 +96,8 @@ class RunFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         os.close(self._lock)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(self._target)  # a write to an open file does not say which
 
     def begin(self, identity: Mapping[str, str], *, must_be_same: bool = False, other_code: bool = False) -> bool:
         """Write the files that say what run this is; True where a stopped run of the same identity is taken up.
@@ -266,7 +271,7 @@ def _check_free(path: Path, target: Path) -> None:
             raise InputError(f"{path} is the current folder; choose an --out that is not there yet.")
         return
     if target.exists():
-        if not _partial(target).exists():
+        if target.name and not _partial(target).exists():
             discard(_published_parts(target))  # a publishing was killed at its very end
         raise InputError(f"{path} already exists; choose another --out or remove it.")
 
@@ -278,9 +283,7 @@ def _lock(folder: Path) -> int | None:
             make_folder(folder)
             handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
-            if is_of_the_machine(error):
-                raise
-            raise InputError(f"{folder.parent} cannot hold the run folder: {error.strerror}.") from None
+            raise refusal(f"{folder.parent} cannot hold the run folder", error) from None
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(handle), os.stat(folder)):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from domain.cluster import Cluster
-from domain.errors import InputError, is_of_the_machine
+from domain.errors import InputError, refusal
 from domain.telemetry import EpochTelemetry
 from policies.rehearsal.foresight import Totals
 from runtime.results.tally import Tally
@@ -285,9 +285,7 @@ def load_summary(folder: Path) -> Summary:
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{folder} is not the folder of a finished run: there is no {SUMMARY} in it.") from None
     except OSError as error:
-        if is_of_the_machine(error):
-            raise
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
+        raise refusal(f"{path} cannot be read", error) from None
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"])) or "the file"

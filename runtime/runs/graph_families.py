@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from domain.cluster import Cluster
-from domain.errors import InputError
+from domain.errors import MachineError
 from domain.ledger import Role
 from domain.objective import summarise
 from domain.telemetry import Records
@@ -142,7 +142,7 @@ class GraphFamilies:
         try:
             return asyncio.run(self._run(home, draft, family, seed, workload, progress))
         except MemoryAway as error:
-            raise InputError(f"{error} The run can go on with the same command when the memory is back.") from None
+            raise MachineError(f"{error} The run can go on with the same command when the memory is back.") from None
 
     async def _run(
         self, home: Path, draft: Path, family: str, seed: int, workload: Workload, progress: RunProgress

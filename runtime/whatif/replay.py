@@ -121,13 +121,13 @@ async def _play(
     seed: int,
     progress: RunProgress,
 ) -> None:
-    from memory import open_memory
+    from memory.copying import open_to_read
     from runtime.runs.books import BookedTwin  # the graph takes its time to import, and rules need none of it
     from runtime.runs.playing import LedgerGap, ledger_slots, play
 
     assert requests.slots is not None
     tally, total = Tally(cluster), total_slots(cluster, requests.slots)
-    async with open_memory(target) as memory:
+    async with open_to_read(target) as memory:
         with PartWriter(draft, cluster, code, seed) as writer:
 
             def book(result: SlotResult) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from domain.errors import InputError
+from domain.errors import InputError, MachineError
 from domain.ledger import Attempt, Role
 from graph.models.agent import Agent
 from graph.models.asking import Asker, Asking
@@ -144,16 +144,16 @@ async def test_a_file_that_is_no_tape_is_refused_with_its_line(tmp_path: Path) -
 
 
 def test_a_tape_that_cannot_be_opened_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(TapeError, match="cannot be read: No such file"):
+    with pytest.raises(InputError, match="cannot be read: No such file"):
         Tape.replay(tmp_path / "none.tape")
-    with pytest.raises(TapeError, match="cannot be written: No such file"):
+    with pytest.raises(InputError, match="cannot be written: No such file"):
         Tape.record(tmp_path / "no" / "folder.tape")
 
 
 async def test_a_tape_that_cannot_be_written_stops_the_run(tmp_path: Path) -> None:
     tape = Tape.record(tmp_path / "run.tape")
     tape.close()
-    with pytest.raises(TapeError, match="cannot be written"):
+    with pytest.raises(InputError, match="cannot be written"):
         await asker(tape, ScriptedChatModel(reply=answers("{}")))(MESSAGES, SCHEMA, 0)
 
 
@@ -183,7 +183,7 @@ async def test_what_a_full_disk_has_torn_is_taken_back_and_the_tape_goes_on_when
         await asker(tape, model, slot=1)(MESSAGES, SCHEMA, 0)
         before, full[0] = path.read_bytes(), True
         for _ in range(2):
-            with pytest.raises(TapeError, match="cannot be written: No space left on device"):
+            with pytest.raises(MachineError, match="cannot be written: No space left on device"):
                 await asker(tape, model, slot=2)(MESSAGES, SCHEMA, 0)
             assert path.read_bytes() == before, "no half of a line"
         full[0] = False

@@ -206,12 +206,12 @@ def test_a_folder_that_cannot_be_written_is_status_1(reason: int, monkeypatch: p
         raise OSError(reason, os.strerror(reason), "x")
 
     monkeypatch.setattr("os.fsync", refuse)
-    written = edgewise("testbed", "show", "--generate", "3", "--out", "three.yaml")
-    assert (written.exit_code, written.stderr) == (1, f"edgewise: three.yaml: {os.strerror(reason)}.\n")
+    written, why = edgewise("testbed", "show", "--generate", "3", "--out", "three.yaml"), f"{os.strerror(reason)}."
+    assert (written.exit_code, written.stderr) == (1, f"edgewise: three.yaml cannot be written: {why}\n")
     monkeypatch.undo()
     monkeypatch.setattr("runtime.results.run_folder.make_folder", refuse)
     ran = edgewise("run", "--family", "RF", "--slots", "2", "--out", "here")
-    assert (ran.exit_code, ran.stderr.splitlines()[-1]) == (1, f"edgewise: x: {os.strerror(reason)}.")
+    assert (ran.exit_code, ran.stderr.splitlines()[-1]) == (1, f"edgewise: . cannot hold the run folder: {why}")
 
 
 def test_a_trace_that_the_machine_cannot_read_is_status_1(monkeypatch: pytest.MonkeyPatch) -> None:

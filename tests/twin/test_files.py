@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, field_validator
 
-from domain.errors import InputError
+from domain.errors import InputError, MachineError
 from twin.files import Document, FileModel, WholeKey, dump_yaml, load_yaml, read_document, write_text
 
 
@@ -273,7 +273,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match=r"No space left on device: .*/c\.yaml'$"):
+    with pytest.raises(MachineError, match=r"c\.yaml cannot be written: No space left on device\.$"):
         write_text(path, "new\n")
     assert path.read_text() == "old\n"
     assert list(tmp_path.iterdir()) == [path]

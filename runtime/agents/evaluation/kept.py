@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from domain.errors import InputError
+from domain.errors import InputError, refusal
 from runtime.agents.evaluation.trial import Trial
 from runtime.results.lines import Write, line_of, whole_lines, written_lines
 from runtime.results.locks import try_lock
@@ -40,7 +40,7 @@ class Kept:
             self._write = self._stack.enter_context(written_lines(self._path, start))
         except OSError as error:
             self._stack.close()
-            raise InputError(f"{self._path.parent} cannot hold the trials: {error.strerror}.") from None
+            raise refusal(f"{self._path.parent} cannot hold the trials", error) from None
         return self
 
     def _hold(self, out: Path) -> None:

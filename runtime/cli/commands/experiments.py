@@ -163,7 +163,7 @@ def resume(run: Path, memory: str | None = None, other_code: bool = False) -> Pa
         memory: as --memory; addresses are not kept with a run, for they may hold passwords.
         other_code: go on although the versions have changed since.
     """
-    request = read_request(RunFolder.killed(run))
+    request = read_request(RunFolder.killed(run), run)
     agents = request.agents
     if memory is not None:
         agents = dataclasses.replace(agents or AgentRequest(), memory=memory)

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
+from domain.errors import InputError
 from policies.families import FAMILIES
 from runtime.agents.request import AgentRequest
 from runtime.runs.settings import DEFAULT_EPOCHS, Settings
@@ -47,9 +48,14 @@ def to_resume(request: Request) -> str:
     return TypeAdapter(Request).dump_json(request).decode()
 
 
-def read_request(text: str) -> Request:
-    """Read what `to_resume` wrote."""
-    return TypeAdapter(Request).validate_json(text)
+def read_request(text: str, run: Path) -> Request:
+    """Read what `to_resume` wrote for a run; raises InputError where that is damaged."""
+    try:
+        return TypeAdapter(Request).validate_json(text)
+    except ValidationError:
+        raise InputError(
+            f"{run}: what the run was asked for is damaged; give the command that began it, with the same options."
+        ) from None
 
 
 def _agents_anywhere(agents: AgentRequest) -> AgentRequest:
