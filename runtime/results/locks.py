@@ -1,35 +1,47 @@
-"""Locks on files: one process at a time, and never longer than it lives.
+"""Locks on names: one process at a time, and never longer than it lives.
 
 The lock is on a file that is open for writing. On a network file system only such a lock is one for all machines; a
-lock on a folder, or on a file that is open for reading, would be refused or hold on this machine alone.
+lock on a folder holds on the machine alone that took it.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
-from domain.errors import InputError, refusal
+from domain.errors import InputError
 
 
-def try_lock(path: Path) -> int | None:
-    """Create a file if need be and lock it; return its handle, or None where another process holds it.
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """A lock that this process holds."""
 
-    Whoever holds it may remove the file. The lock ends when the handle is closed.
+    path: Path
+    handle: int
+
+    def release(self) -> None:
+        """Let go of it, and remove its file."""
+        try:
+            self.path.unlink(missing_ok=True)  # first: a file that is not there any more is nobody's lock
+        finally:
+            os.close(self.handle)
+
+
+def try_lock(path: Path) -> Lock | None:
+    """Create a file if need be and lock it; None where another process holds it.
 
     Raises:
-        InputError: the file cannot be created, or its file system knows no locks.
+        InputError: its file system knows no locks.
+        OSError: the file cannot be created.
     """
     while True:
-        try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise refusal(f"{path} cannot be created, so nothing can be locked there", error) from None
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(handle), os.stat(path)):
-                return handle
+                return Lock(path, handle)
         except BlockingIOError:
             os.close(handle)
             return None

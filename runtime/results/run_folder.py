@@ -1,9 +1,9 @@
 """The folder of a run: built under a hidden name, published whole, taken up again where a stopped run left it.
 
-A reader never sees half a run. While it is being built the folder is called `.<name>.partial` and locked; each family's
-part in it is complete or absent. A run that was stopped leaves it behind, and the same command finds it, keeps the
-finished parts and does the rest. What another run has left, one of other settings, versions or code, is never removed:
-it keeps its place, or is set aside under a name by which it can be gone on with.
+A reader never sees half a run. While it is being built the folder is called `.<name>.partial`, and the name is locked
+by a file beside it; each family's part in it is complete or absent. A run that was stopped leaves it behind, and the
+same command finds it, keeps the finished parts and does the rest. What another run has left, one of other settings,
+versions or code, is never removed: it keeps its place, or is set aside under a name by which it can be gone on with.
 
 Whatever is removed is renamed first, and whatever gets its name is on the disk before: a kill or a loss of power at any
 moment leaves one state or the next.
@@ -12,7 +12,6 @@ moment leaves one state or the next.
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import re
@@ -26,6 +25,7 @@ from types import TracebackType
 from domain.errors import InputError, refusal
 from runtime.results.differing import BEFORE, differences, told
 from runtime.results.durable import discard, make_folder, move, remove, sync, sync_all, write_file
+from runtime.results.locks import Lock, try_lock
 
 PARTS = "parts"
 """Folder of the parts. What else is in it is not published."""
@@ -49,13 +49,21 @@ class Left:
 class RunFolder:
     """A run folder under construction; a context manager that holds its lock."""
 
-    def __init__(self, target: Path, lock: int, numbered: bool) -> None:
+    def __init__(self, target: Path, lock: Lock, numbered: bool) -> None:
         self._target, self._lock, self._numbered = target, lock, numbered
         self.path = _partial(target)
         """Where it is being built."""
         self.left: Left | None = None
         """What was found under the name, and is kept elsewhere."""
-        self._tidy()
+        try:
+            make_folder(self.path)
+            self._tidy()
+        except OSError as error:
+            lock.release()
+            raise refusal(f"{target.parent} cannot hold the run folder", error) from None
+        except BaseException:
+            lock.release()
+            raise
 
     @classmethod
     def named(cls, path: Path) -> RunFolder:
@@ -65,7 +73,7 @@ class RunFolder:
             _check_free(path, target)
         except OSError as error:
             raise refusal(f"{path} cannot become a run folder", error) from None
-        lock = _lock(_partial(target))
+        lock = _lock(target)
         if lock is None:
             raise InputError(f"{path} is being written by another run; wait for it or choose another --out.")
         return cls(target, lock, numbered=False)
@@ -78,7 +86,7 @@ class RunFolder:
         """
         left: Left | None = None
         for target in chain(_begun(parent, name), _free(parent, name)):
-            if target.exists() or (lock := _lock(_partial(target))) is None:
+            if target.exists() or (lock := _lock(target)) is None:
                 continue
             folder = cls(target, lock, numbered=True)
             other = folder.differs(identity)
@@ -86,7 +94,7 @@ class RunFolder:
                 folder.left = left if other else None
                 return folder
             left = left or Left(target, told(other), folder._other_code(identity))
-            os.close(lock)
+            lock.release()
         raise AssertionError("the free ones never end")
 
     def __enter__(self) -> RunFolder:
@@ -95,7 +103,7 @@ class RunFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self._lock)
+        self._lock.release()
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(self._target)  # a write to an open file does not say which
 
@@ -216,7 +224,7 @@ class RunFolder:
         return f"{self._target} cannot be resumed as it was begun: {other}. {ways}"
 
     def _make_room(self, identity: Mapping[str, str], other: str) -> None:
-        """Leave an empty folder, locked; by one rename what was in it is set aside, or away where it is worthless."""
+        """Leave an empty folder; by one rename what was in it is set aside, or away where it is worthless."""
         if not os.listdir(self.path):
             return
         kept = self.worth_keeping
@@ -224,11 +232,7 @@ class RunFolder:
             aside = next(_free(self._target.parent, f"{self._target.name}-interrupted", partial=True))
             self.left = Left(aside, other, self._other_code(identity))
         move(self.path, _partial(aside) if kept else _trash(self._target))
-        lock = _lock(self.path)
-        os.close(self._lock)
-        if lock is None:
-            raise InputError(f"{self._target} is being written by another run; wait for it or choose another --out.")
-        self._lock = lock
+        make_folder(self.path)
         discard(_trash(self._target))
 
 
@@ -276,24 +280,13 @@ def _check_free(path: Path, target: Path) -> None:
         raise InputError(f"{path} already exists; choose another --out or remove it.")
 
 
-def _lock(folder: Path) -> int | None:
-    """Create a folder if need be and lock it; None where another process holds it. The lock ends with the process."""
-    while True:
-        try:
-            make_folder(folder)
-            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        except OSError as error:
-            raise refusal(f"{folder.parent} cannot hold the run folder", error) from None
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(handle), os.stat(folder)):
-                return handle
-        except BlockingIOError:
-            os.close(handle)
-            return None
-        except FileNotFoundError:
-            pass
-        os.close(handle)  # another process published the folder between our opening and our locking it
+def _lock(target: Path) -> Lock | None:
+    """Lock the name of a run; None where another process builds it."""
+    try:
+        make_folder(target.parent)
+        return try_lock(target.with_name(f".{target.name}.lock"))
+    except OSError as error:
+        raise refusal(f"{target.parent} cannot hold the run folder", error) from None
 
 
 def _text(path: Path) -> str | None:

@@ -203,4 +203,4 @@ def test_a_killed_run_is_not_resumed_on_a_testbed_with_one_lm_more(
     Path("mine.yaml").write_text(to_yaml(testbed.model_copy(update={"lms": (*testbed.lms, more)})))
     resumed = CliRunner().invoke(app, ["run", "--resume", "run"])
     assert resumed.exit_code == 2
-    assert "run cannot be resumed: its testbed.yaml is not what" in resumed.stderr
+    assert "run cannot be resumed as it was begun: the testbed's lms.LM5" in resumed.stderr

@@ -202,5 +202,5 @@ def test_a_folder_without_locks_is_named(number: int, tmp_path: Path, monkeypatc
     monkeypatch.setattr("fcntl.flock", refuse)
     with pytest.raises(InputError, match="cannot be locked: .*Choose a folder on a local disk"):
         try_lock(tmp_path / "lock")
-    with pytest.raises(InputError, match="nothing can be locked there: No such file or directory"):
-        try_lock(tmp_path / "none" / "lock")
+    with pytest.raises(InputError, match="none cannot hold the trials: No such file or directory"):
+        Kept(tmp_path / "none" / "m.json", {}).__enter__()

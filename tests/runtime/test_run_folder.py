@@ -1,5 +1,7 @@
+import errno
 import hashlib
 import json
+import os
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,6 +18,7 @@ import runtime.runs.experiment
 from domain.errors import InputError
 from runtime.cli.commands.experiments import prepare
 from runtime.cli.commands.requests import Request
+from runtime.results import durable
 from runtime.results.run_folder import RunFolder
 from runtime.results.slots import SlotResult
 from runtime.results.summary import load_summary
@@ -258,3 +261,24 @@ def test_a_workload_that_ends_is_not_run_beyond_its_end() -> None:
     assert choose_slots(cluster, 120, 2, None) == 100
     with pytest.raises(InputError, match="covers 120 slots and 150 were asked for"):
         choose_slots(cluster, 120, 3, None)
+
+
+def test_a_name_is_locked_whatever_becomes_of_the_folder(tmp_path: Path) -> None:
+    with RunFolder.named(tmp_path / "run") as folder:
+        durable.remove(folder.path)  # as when it is set aside, or on another machine that sees it later
+        with pytest.raises(InputError, match="is being written by another run"):
+            RunFolder.named(tmp_path / "run")
+        with RunFolder.named(tmp_path / "other"):
+            pass
+    with RunFolder.named(tmp_path / "run"):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.partial", ".run.partial"]
+
+
+def test_a_place_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*lock: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(InputError, match="run.lock cannot be locked: No locks available. Choose a folder on a local"):
+        RunFolder.named(tmp_path / "run")

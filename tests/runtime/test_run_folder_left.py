@@ -219,6 +219,7 @@ def test_a_kill_while_a_run_is_published_is_made_good_by_the_same_command(
             "figures", "settings.yaml", "summary.json", "testbed.yaml", "versions.json",
         ]  # fmt: skip
         assert (target / "summary.json").read_text() == "1-RR1-RL"
+        (tmp_path / ".run.lock").unlink(missing_ok=True)  # of a kill at the very end: nobody's lock
         for path in tmp_path.iterdir():
             durable.remove(path)
 

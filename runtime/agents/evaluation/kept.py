@@ -7,7 +7,6 @@ command takes them up, one with other settings, or other code, starts afresh. On
 from __future__ import annotations
 
 import json
-import os
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -33,8 +32,8 @@ class Kept:
     def __enter__(self) -> Kept:
         if self._path is None or self._out is None:
             return self
-        self._hold(self._out)
         try:
+            self._hold(self._out)
             self.trials = self._read()
             start = [self._identity, *(trial.to_json() for trial in self.trials)]
             self._write = self._stack.enter_context(written_lines(self._path, start))
@@ -45,11 +44,9 @@ class Kept:
 
     def _hold(self, out: Path) -> None:
         """Keep other evaluations away from the file."""
-        path = out.with_name(f".{out.name}.lock")
-        if (lock := try_lock(path)) is None:
+        if (lock := try_lock(out.with_name(f".{out.name}.lock"))) is None:
             raise InputError(f"{out} is being written by another evaluation; wait for it or choose another --out.")
-        self._stack.callback(os.close, lock)
-        self._stack.callback(path.unlink, missing_ok=True)
+        self._stack.callback(lock.release)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
