@@ -197,6 +197,8 @@ class Deps:
             return self._unrestricted
         if self._read is None or (self._read[0] is not macro and self._read[0] != macro):
             self._read = (macro, checked(_Plans(self.testbed.cluster), macro, "The macro-policy").decision)
+        elif self._read[0] is not macro:  # the next to ask has this one, and need not compare hundreds of nodes again
+            self._read = (macro, self._read[1])
         return self._read[1]
 
     def watch(self, snapshot: Snapshot) -> bool:

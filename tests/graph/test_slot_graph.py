@@ -325,3 +325,18 @@ async def test_a_memory_that_is_away_does_not_stop_a_run(tmp_path: Path) -> None
         assert run.deps.last_case is not None
         assert run.deps.last_case.ended > 0
     assert states[-1]["completed"] == 20
+
+
+async def test_a_copy_of_the_plan_in_force_is_compared_once_however_many_ask(tmp_path: Path) -> None:
+    compared = []
+
+    class Copy(dict[str, Any]):
+        def __ne__(self, other: object) -> bool:
+            compared.append(other)
+            return dict(self) != other
+
+    async with bristol_run(tmp_path) as run:
+        first = run.deps.policy(json.loads(PLAN))
+        copied = Copy(json.loads(PLAN))
+        assert all(run.deps.policy(copied) is first for _ in range(5))
+    assert len(compared) == 1
