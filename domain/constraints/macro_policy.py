@@ -28,8 +28,9 @@ def check_macro_policy(cluster: Cluster, policy: MacroPolicy, tolerance: float =
             found += _check_shares(cluster, policy, i, tolerance)
         elif policy.probabilities[i].any():
             found.append(Violation(Rule.FEASIBLE, lm.name, 1.0, f"No node can run {lm.name}; give it no traffic."))
+    known: dict[tuple[object, bytes], bool] = {}
     for n in range(cluster.n_nodes):
-        found += _check_roles(cluster, policy, n)
+        found += _check_roles(cluster, policy, n, known)
     return found
 
 
@@ -80,8 +81,11 @@ def _check_shares(cluster: Cluster, policy: MacroPolicy, i: int, tolerance: floa
     return found
 
 
-def _check_roles(cluster: Cluster, policy: MacroPolicy, n: int) -> list[Violation]:
-    node, lms = cluster.nodes[n], np.flatnonzero(policy.roles[n])
+def _check_roles(
+    cluster: Cluster, policy: MacroPolicy, n: int, known: dict[tuple[object, bytes], bool]
+) -> list[Violation]:
+    """Roles that the node can run, and all at once; `known` is what holds of nodes of the same hardware and roles."""
+    node, lms = cluster.nodes[n], np.flatnonzero(policy.roles[n]).tolist()
     found = [
         Violation(
             Rule.GPU_ONLY if cluster.lms[i].gpu_only else Rule.FEASIBLE,
@@ -92,8 +96,13 @@ def _check_roles(cluster: Cluster, policy: MacroPolicy, n: int) -> list[Violatio
         for i in lms
         if not cluster.feasible[n, i]
     ]
-    if found or fits_together(cluster, n, [int(i) for i in lms]):
+    if found:
         return found
+    alike = node.hardware, policy.roles[n].tobytes()
+    if alike not in known:
+        known[alike] = fits_together(cluster, n, lms)
+    if known[alike]:
+        return []
     names = ", ".join(cluster.lms[i].name for i in lms)
     over = max(0.0, sum(cluster.lms[i].ram_gb for i in lms) - node.ram_gb)
     return [

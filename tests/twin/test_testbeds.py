@@ -96,7 +96,7 @@ def test_an_lm_for_gpus_alone_needs_no_word_about_the_cpu(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("given", "whole", "spare"),
-    [("4", 4, 0.0), ("3920m", 3, 0.92), ("3.92", 3, 0.92), ("2000m", 2, 0.0), ("1e0", 1, 0)],
+    [("4", 4, 0.0), ("3920m", 3, 0.92), ("3.92", 3, 0.92), ("2000m", 2, 0.0), ("'2.5'", 2, 0.5), ("1e0", 1, 0)],
 )
 def test_cores_are_read_as_kubernetes_writes_them_and_whole_ones_are_given(
     given: str, whole: int, spare: float, tmp_path: Path

@@ -86,11 +86,13 @@ Points = dict[Annotated[WholeKey, Field(ge=1, le=1024)], Positive]
 
 
 def _cores(content: Any) -> Any:
-    """Read cores as Kubernetes writes them: 4, 3.92, or 3920m, which are thousandths."""
-    thousandths = re.fullmatch(r"(\d{1,9})m", content) if isinstance(content, str) else None
-    if isinstance(content, str) and thousandths is None:
+    """Read cores as Kubernetes writes them: 4, 3.92, the same between quotes, or 3920m, which are thousandths."""
+    if not isinstance(content, str):
+        return content
+    number = re.fullmatch(r"(\d{1,9})m|(\d{1,4}(?:\.\d{1,3})?)", content)
+    if number is None:
         raise ValueError(f"must be a number of cores, such as 4, 3.92 or 3920m, not {content!r}")
-    return int(thousandths[1]) / 1000 if thousandths else content
+    return int(number[1]) / 1000 if number[1] else float(number[2])
 
 
 def _allocatable(cores: float) -> float:
