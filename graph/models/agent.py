@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -64,12 +65,13 @@ class Presence:
 
 @dataclass
 class Endpoint:
-    """A model on a server, as its agents know it. Shared, and changed as they learn."""
+    """A model server, as the agents know it that share a breaker there. Changed as they learn."""
 
     address: str = ""
     """Base URL, for sentences; it holds no credentials."""
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
-    abilities: Abilities = field(default_factory=Abilities)
+    abilities: dict[str, Abilities] = field(default_factory=lambda: defaultdict(Abilities))
+    """What each model there was found to take, by its name: one may be older than the other."""
     turns: Turns = field(default_factory=Turns)
     presence: Presence = field(default_factory=Presence)
 
@@ -93,6 +95,11 @@ class Agent:
     price: Price | None = None
     secrets: Secrets = field(default=Secrets())
     """They are struck out of answers, errors and tool calls, whatever the server sends."""
+
+    @property
+    def abilities(self) -> Abilities:
+        """What its model was found to take."""
+        return self.endpoint.abilities[self.name]
 
     @property
     def where(self) -> str:

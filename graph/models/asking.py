@@ -207,7 +207,7 @@ def _tell(caller: Caller, leave: Leave, known: bool, failure: Failure | None) ->
     elif failure is None or not failure.servers_fault:
         leave.succeed()
         presence.answered, presence.passes = presence.answered + 1, False
-        endpoint.abilities.given_up = False
+        caller.agent.abilities.given_up = False
     else:
         leave.fail()
         presence.passes, presence.loading = failure.passes, failure.loading

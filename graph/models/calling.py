@@ -100,7 +100,7 @@ class Caller:
         options: Callable[[AnswerFormat], Mapping[str, Any]],
         loosens: bool = True,
     ) -> Reply:
-        known = self.agent.endpoint.abilities
+        known = self.agent.abilities
         way = _Way(known.answer_format, known.left_out)
         while True:
             try:
@@ -213,7 +213,7 @@ class Caller:
 
     def _learn(self, way: _Way, loosens: bool) -> None:
         """Remember what helped."""
-        known, where = self.agent.endpoint.abilities, f"{self.agent.name} at {self.agent.where}"
+        known, where = self.agent.abilities, f"{self.agent.name} at {self.agent.where}"
         for name in sorted(way.left_out - known.left_out):
             logger.warning("%s takes no %s: %s", where, name, way.told)
         known.left_out |= way.left_out

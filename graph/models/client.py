@@ -193,7 +193,7 @@ class Servers:
 
     def __init__(self) -> None:
         """Nothing is known."""
-        self._abilities: dict[tuple[str, str | None, str], Abilities] = {}
+        self._abilities: dict[tuple[str, str | None, str], dict[str, Abilities]] = {}
         self._endpoints: dict[tuple[str, str | None, str, int, float], Endpoint] = {}
 
     def endpoint(self, own: ModelSettings, address: str, clock: Callable[[], float]) -> Endpoint:
@@ -201,8 +201,8 @@ class Servers:
         model = address, own.key_variable, own.model
         key = *model, own.breaker_failures, own.breaker_pause_s
         if key not in self._endpoints:
-            abilities = self._abilities.setdefault(model, Abilities())
-            self._endpoints[key] = _endpoint(own, address, clock, abilities)
+            endpoint = self._endpoints[key] = _endpoint(own, address, clock)
+            endpoint.abilities = self._abilities.setdefault(model, endpoint.abilities)
         return self._endpoints[key]
 
     def anew(self) -> Servers:
@@ -249,14 +249,8 @@ def _agent(
     )
 
 
-def _endpoint(
-    settings: ModelSettings,
-    address: str,
-    clock: Callable[[], float] = time.monotonic,
-    abilities: Abilities | None = None,
-) -> Endpoint:
-    breaker = CircuitBreaker(settings.breaker_failures, settings.breaker_pause_s, clock)
-    return Endpoint(address, breaker, abilities or Abilities())
+def _endpoint(settings: ModelSettings, address: str, clock: Callable[[], float] = time.monotonic) -> Endpoint:
+    return Endpoint(address, CircuitBreaker(settings.breaker_failures, settings.breaker_pause_s, clock))
 
 
 def _address(settings: ModelSettings, environ: Mapping[str, str]) -> str:

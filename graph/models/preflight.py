@@ -58,7 +58,7 @@ async def preflight(
     """
     by_model: dict[int, list[Agent]] = {}
     for agent in agents.values():
-        by_model.setdefault(id(agent.endpoint.abilities), []).append(agent)
+        by_model.setdefault(id(agent.abilities), []).append(agent)
     await asyncio.gather(*(_try(alike, patience_s, say, clock) for alike in by_model.values()))
 
 
@@ -79,7 +79,7 @@ async def _try(alike: Collection[Agent], patience_s: float, say: Say, clock: Cal
             say(f"{who} does not answer yet ({attempt.error}); waiting for it, {most_s:g} s at most")
         waits = True
         await asyncio.sleep(min(AGAIN_S, left_s))
-    agent.endpoint.abilities.given_up = presence.missed
+    agent.abilities.given_up = presence.missed
     say(f"{who} {_in_words(agent, attempt)}")
 
 
@@ -91,7 +91,7 @@ def _patient(agent: Agent) -> Agent:
 def _in_words(agent: Agent, attempt: Attempt) -> str:
     if attempt.answer is None:
         return f"does not answer: {attempt.error}"
-    (body, unwrapped), known = bare_object(attempt.answer), agent.endpoint.abilities
+    (body, unwrapped), known = bare_object(attempt.answer), agent.abilities
     held = _HELD[known.answer_format]
     if not _is_ready(body):
         said = textwrap.shorten(attempt.answer, 80, placeholder="…")

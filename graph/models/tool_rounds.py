@@ -52,7 +52,7 @@ async def consult(
         Exception: whatever the model raises, or NoAnswerError. What a tool raises goes back to the model. A server that
             complains of the tools themselves is asked without any.
     """
-    known = caller.agent.endpoint.abilities
+    known = caller.agent.abilities
     if TOOLS in known.left_out:
         return (await caller.answer(said, schema)).checked().text
     named, strike = {tool.name: tool for tool in tools}, caller.agent.secrets.strike

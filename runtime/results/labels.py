@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 
 from runtime.results.summary import FamilyResult, RoleFigures, Summary
 
@@ -29,6 +30,16 @@ def family_label(summary: Summary, family: str) -> str:
         return f"{family} (agents {_percent(every)})"
     low = [f"{role} {_percent(share)}" for role, share in roles.items() if share is not None and share < HALF]
     return f"{family} ({', '.join(low)})" if low else family
+
+
+def agents_share(agents: Mapping[str, RoleFigures], stands_in: bool) -> float | None:
+    """Return the share of the decisions in their roles that agents made; None where there are no such roles.
+
+    Args:
+        agents: figures of the roles that models filled.
+        stands_in: rules filled them, for there was no model.
+    """
+    return 0.0 if stands_in else _share(list(agents.values()))
 
 
 def _roles(runs: list[FamilyResult]) -> list[str]:

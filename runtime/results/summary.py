@@ -176,6 +176,8 @@ class FamilyResult(_Model):
     """Role, then who filled it, then how many decisions."""
     agents: dict[str, RoleFigures] = {}
     """Role to its figures, for roles that a model filled."""
+    agents_share: float | None = None
+    """Share of the decisions in their roles that its agents made; None in a family of rules."""
     stands_in: bool = False
     """True where rules filled the roles of its agents, for there was no model to ask."""
     shadows: list[ShadowFigures] = []

@@ -40,6 +40,7 @@ from runtime.agents.filling import Models, make_deps, open_models, open_tape
 from runtime.agents.settings import AgentSettings, no_model_note
 from runtime.results.columns import PartWriter
 from runtime.results.durable import write_file
+from runtime.results.labels import agents_share
 from runtime.results.lines import written_lines
 from runtime.results.role_figures import DecisionTally
 from runtime.results.run_folder import PARTS
@@ -206,14 +207,16 @@ class GraphFamilies:
             if shadowed is not None:
                 notes += shadowed.notes()
             filled = {role: a.name for role, a in models.agents.items() if roles_of(recipe_of(family))[role] == AGENT}
+            agents, stands_in = decisions.figures(filled, settings.prices), has_agents(family) and not models.agents
             tally.decided_by = decisions.decided_by
             if dry is None:  # of what is not carried out, nothing can come
                 tally.predictions = deps.foresight.totals
             return FamilyResult.of(cluster, family, seed, tally).model_copy(
                 update={
-                    "agents": decisions.figures(filled, settings.prices),
+                    "agents": agents,
+                    "agents_share": agents_share(agents, stands_in),
                     "shadows": [_shadow_figures(code, t) for code, t in (shadowed.tallies if shadowed else {}).items()],
-                    "stands_in": has_agents(family) and not models.agents,
+                    "stands_in": stands_in,
                     "notes": notes,
                 }
             )

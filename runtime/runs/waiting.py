@@ -63,7 +63,7 @@ class WaitingTestbed:
     async def advance(self) -> Records:
         """Let the slot pass, and where a server was away for all of it, its seconds too."""
         records = await self._inner.advance()
-        away = [e for e in self._endpoints if e.presence.missed and not e.abilities.given_up]
+        away = [e for e in self._endpoints if e.presence.missed and not _is_given_up(e)]
         if away and self._waited_s < self._patience_s:
             await self._wait(away)
         elif self._waited_s and not away:
@@ -87,3 +87,7 @@ class WaitingTestbed:
         if any(endpoint.presence.answered for endpoint in self._endpoints):
             self._say(f"the server answers again, after {self._waited_s:.0f} s of waiting")
             self._waited_s = 0.0
+
+
+def _is_given_up(endpoint: Endpoint) -> bool:
+    return any(known.given_up for known in endpoint.abilities.values())

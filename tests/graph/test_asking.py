@@ -195,16 +195,24 @@ async def test_a_server_that_rejects_a_form_is_asked_in_a_looser_one_from_then_o
 ) -> None:
     asked = agent(only(*kinds))
     assert (await ask(asked)).answer == '{"a": 1}'
-    assert (asked.endpoint.abilities.answer_format, len(calls(asked))) == (learned, first)
+    assert (asked.abilities.answer_format, len(calls(asked))) == (learned, first)
     neighbour = agent(only(*kinds), endpoint=asked.endpoint)
     assert (await ask(neighbour)).answer == '{"a": 1}'
     assert len(calls(neighbour)) == 1
 
 
+async def test_what_one_model_does_not_take_says_nothing_about_another_behind_the_same_endpoint() -> None:
+    old = agent(only("text"), name="old")
+    assert (await ask(old)).answer == '{"a": 1}'
+    new = agent(only("json_schema"), name="new", endpoint=old.endpoint)
+    assert (await ask(new)).answer == '{"a": 1}'
+    assert (len(calls(old)), len(calls(new))) == (3, 1)
+
+
 async def test_a_request_that_is_rejected_in_every_form_teaches_nothing() -> None:
     asked = agent(only())
     assert reason(await ask(asked)) == Reason.REJECTED_BY_SERVER
-    assert asked.endpoint.abilities.answer_format == AnswerFormat.JSON_SCHEMA
+    assert asked.abilities.answer_format == AnswerFormat.JSON_SCHEMA
 
 
 async def test_a_server_that_keeps_failing_is_left_alone_and_tried_again_later() -> None:

@@ -150,7 +150,7 @@ async def test_all_agents_of_a_server_learn_which_form_it_can_hold(
             for role in Role:
                 attempt = await Asking(agents[role]).for_decision(0)(MESSAGES, SCHEMA, 0)
                 assert attempt.answer == '{"a": 1}'
-            assert {agent.endpoint.abilities.answer_format for agent in agents.values()} == {learned}
+            assert {agent.abilities.answer_format for agent in agents.values()} == {learned}
         tries = [body.get("response_format", {"type": "text"})["type"] for body in server.requests]
     assert tries == [*list(AnswerFormat)[: tries.index(learned) + 1], learned, learned]
     assert [record.message.partition(" holds ")[2] for record in caplog.records] == [f"answers to {learned} only"]

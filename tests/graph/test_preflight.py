@@ -10,7 +10,7 @@ from langchain_core.exceptions import ModelConnectionError
 from langchain_core.messages import BaseMessage
 
 from domain.ledger import Role
-from graph.models.agent import Abilities, Agent, AnswerFormat, Endpoint
+from graph.models.agent import Agent, AnswerFormat, Endpoint
 from graph.models.breaker import CircuitBreaker
 from graph.models.preflight import preflight
 from tests.scripted import Reply, ScriptedChatModel, answers, counted, hangs, is_dead
@@ -70,7 +70,7 @@ async def test_what_it_cannot_do_is_said_too_and_is_known_from_then_on() -> None
         "m at http://model.test/v1 (scheduler) answers in 0.0 s: holds answers to no form, takes no temperature, "
         "counts no tokens, puts something around its answers"
     ]
-    known = asked.endpoint.abilities
+    known = asked.abilities
     assert (known.answer_format, known.left_out) == (AnswerFormat.TEXT, frozenset({"temperature"}))
 
 
@@ -83,7 +83,7 @@ async def test_roles_that_ask_one_model_ask_once() -> None:
     planner = agent(answers(READY), Role.PLANNER)
     known = planner.endpoint.abilities
     alike = [agent(answers(READY), role, endpoint=Endpoint("http://model.test/v1", abilities=known)) for role in Role]
-    other = agent(answers(READY), Role.DEPLOYER, name="other", endpoint=Endpoint(abilities=Abilities()))
+    other = agent(answers(READY), Role.DEPLOYER, name="other", endpoint=Endpoint(abilities=known))
     lines = await said_of(planner, alike[1], other)
     assert len(lines) == 2
     assert lines[0].startswith("m at http://model.test/v1 (planner, scheduler) answers")
@@ -113,7 +113,7 @@ async def test_a_server_that_loads_its_model_is_waited_for() -> None:
     )
     assert "answers in" in lines[1]
     assert 40 <= now() < 50
-    assert not asked.endpoint.abilities.given_up
+    assert not asked.abilities.given_up
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ async def test_a_server_that_does_not_say_that_it_loads_is_waited_for_a_little(r
     lines = await said_of(asked)
     assert lines[1].endswith(f"does not answer: {words}")
     assert 15 <= now() < 25
-    assert asked.endpoint.abilities.given_up, "so no slot of the run waits for it"
+    assert asked.abilities.given_up, "so no slot of the run waits for it"
 
 
 async def test_without_patience_nothing_is_waited_for() -> None:

@@ -104,8 +104,8 @@ async def test_a_parameter_that_was_left_out_in_vain_is_sent_again() -> None:
 
     server, agent, attempts = await ask_twice(behave)
     assert attempts[-1].answer == '{"a": 1}'
-    assert agent.endpoint.abilities.left_out == frozenset()
-    assert agent.endpoint.abilities.answer_format == AnswerFormat.JSON_OBJECT
+    assert agent.abilities.left_out == frozenset()
+    assert agent.abilities.answer_format == AnswerFormat.JSON_OBJECT
     assert {"temperature": 0.0, "seed": 5}.items() <= server.requests[-1].items()
 
 
@@ -147,12 +147,12 @@ async def test_a_server_that_breaks_down_over_a_form_is_asked_in_a_looser_one() 
     server, agent, attempts = await ask_twice(breaks_down())
     assert [attempt.answer for attempt in attempts] == ['{"a": 1}'] * 2
     assert len(server.requests) == 4
-    assert agent.endpoint.abilities.answer_format == AnswerFormat.JSON_OBJECT
+    assert agent.abilities.answer_format == AnswerFormat.JSON_OBJECT
 
 
 async def test_a_server_that_breaks_down_once_keeps_the_tightest_form() -> None:
     server, agent, _ = await ask_twice(breaks_down(1))
-    assert agent.endpoint.abilities.answer_format == AnswerFormat.JSON_SCHEMA
+    assert agent.abilities.answer_format == AnswerFormat.JSON_SCHEMA
     assert [body["response_format"]["type"] for body in server.requests] == [
         "json_schema",
         "json_object",

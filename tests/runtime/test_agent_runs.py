@@ -66,6 +66,7 @@ def test_without_a_model_rules_stand_in_and_nothing_is_called_an_agents(tmp_path
     done = run_family(tmp_path, "MA")
     assert {d.outcome for d in done.decisions} == {Outcome.RULE}
     assert done.result.agents == {}
+    assert (done.result.agents_share, done.result.stands_in) == (0.0, True)
     assert done.result.notes == [
         "No model decides in this run of MA: there is no OPENAI_API_KEY, no --base-url and no --llm. "
         "Rules fill its roles: planner rehearsal, scheduler backlog, deployer steady."

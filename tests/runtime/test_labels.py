@@ -134,6 +134,7 @@ def test_the_servers_sentence_stands_below_the_reasons(tmp_path: Path) -> None:
     with serving(fails(401, "Incorrect API key provided: sk-abcd")) as server:
         done = run_family(tmp_path, "MA", base_url=server.base_url, model="m")
     figures = done.result.agents["scheduler"]
+    assert done.result.agents_share == 0.0
     assert figures.said["rejected_by_server"] == "HTTP 401: Incorrect API key provided: ***"
     told = summary({}).model_copy(update={"results": [done.result], "families": ["MA"], "seeds": [done.result.seed]})
     bounds = [summary({}).bounds[0].model_copy(update={"seed": done.result.seed})]
@@ -157,6 +158,7 @@ def test_answers_with_something_around_them_decide_and_are_counted(tmp_path: Pat
         done = run_family(tmp_path / "wrapped", "MA", base_url=server.base_url, model="m")
     with serving(decides(SOUND)) as server:
         bare = run_family(tmp_path / "bare", "MA", base_url=server.base_url, model="m")
+    assert done.result.agents_share == bare.result.agents_share == 1.0
     for role, figures in done.result.agents.items():
         assert figures.outcomes == bare.result.agents[role].outcomes
         assert (figures.unwrapped, bare.result.agents[role].unwrapped) == (figures.questions, 0)

@@ -66,7 +66,7 @@ async def run(
     loop = asyncio.get_running_loop()
     began, said = loop.time(), list[str]()
     world = SlotClock(SLOT_S, loop.time)
-    endpoint = Endpoint("http://model.test/v1", CircuitBreaker(clock=world), Abilities(given_up=given_up))
+    endpoint = Endpoint("http://model.test/v1", CircuitBreaker(clock=world), {"scripted": Abilities(given_up=given_up)})
 
     async def say(role: Role, messages: Any) -> Any:
         if away(loop.time() - began):
