@@ -80,3 +80,25 @@ def test_what_cannot_be_kept_is_not_compiled_ahead(folder: Path) -> None:
     assert refused.returncode == 1
     assert refused.stderr.startswith("edgewise: /proc/none")
     assert "Traceback" not in refused.stderr
+
+
+WRITERS = [
+    ("run", "-f", "RL", "--slots", "1", "--out", "closed/run"),
+    ("run", "-f", "RL", "--slots", "1", "--via-graph", "--memory", "closed/m.sqlite", "--out", "open"),
+    ("compare", "-f", "RR", "--slots", "1", "--out", "closed/run"),
+    ("testbed", "show", "--generate", "3", "--out", "closed/t.yaml"),
+    ("compile", "--cache", "closed/cache"),
+]
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("command", WRITERS, ids=" ".join)
+def test_a_folder_of_somebody_else_is_one_sentence_and_status_1(command: tuple[str, ...], folder: Path) -> None:
+    (folder / "closed").mkdir(mode=0o755)
+    refused = as_other_user(command, {"HOME": "/", "TMPDIR": str(folder / "tmp")}, folder)
+    assert refused.returncode == 1, refused.stderr
+    said = refused.stderr.splitlines()[-1]
+    assert said.startswith("edgewise: ")
+    assert "closed" in said
+    assert "Permission denied" in said
+    assert "Traceback" not in refused.stderr
