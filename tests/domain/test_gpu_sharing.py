@@ -36,10 +36,14 @@ def test_without_contention_it_is_the_stationary_network(pods: list[tuple[float,
 
 
 @given(PODS)
-def test_a_neighbour_never_makes_anyone_faster(pods: list[tuple[float, float]]) -> None:
-    host, gpu = [p[0] for p in pods], [[p[1]] for p in pods]
-    fewer, all_of_them = shared_seconds(host[:-1], gpu[:-1]), shared_seconds(host, gpu)
-    assert all(more >= less - 1e-9 for less, more in zip(fewer, all_of_them, strict=False))
+def test_nobody_is_faster_beside_others_than_alone(pods: list[tuple[float, float]]) -> None:
+    seconds = shared_seconds([p[0] for p in pods], [[p[1]] for p in pods])
+    assert all(s >= (host + gpu) * (1 - 1e-9) for s, (host, gpu) in zip(seconds, pods, strict=True))
+
+
+def test_a_third_pod_may_help_the_first_where_it_holds_the_second_up() -> None:
+    host, gpu = [0.0, 1.0, 2.0], [[1.0], [1.0], [1 / 32]]
+    assert shared_seconds(host, gpu)[0] < shared_seconds(host[:2], gpu[:2])[0]
 
 
 def test_pods_that_only_compute_share_the_gpu_evenly() -> None:
