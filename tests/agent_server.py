@@ -14,6 +14,7 @@ from aiohttp import web
 
 from domain.cluster import Cluster
 from domain.decisions import MacroPolicy
+from graph.models.preflight import QUESTION
 from policies.random import RandomPlanner
 from policies.roles import generator
 from tests.clusters import planner_answer
@@ -65,6 +66,11 @@ def _deployment(cluster: Cluster, policy: MacroPolicy, n: int) -> dict[str, Any]
 def role_of(body: dict[str, Any]) -> str:
     """The role that a request is for: the name of the schema that the answer is held to."""
     return str(body["response_format"]["json_schema"]["name"])
+
+
+def is_decision(body: dict[str, Any]) -> bool:
+    """False for the question before the first slot."""
+    return contents(body) != [message["content"] for message in QUESTION]
 
 
 def contents(body: dict[str, Any]) -> list[str]:

@@ -18,7 +18,7 @@ from aiohttp import web
 
 from memory import open_memory
 from runtime.results.summary import load_summary
-from tests.agent_server import contents, decides, role_of, serving, sound_answers
+from tests.agent_server import contents, decides, is_decision, role_of, serving, sound_answers
 from twin.testbeds import read_testbed, to_yaml
 from twin.testbeds.build import to_cluster
 
@@ -34,6 +34,11 @@ def place(body: dict[str, Any]) -> Asked:
     slot = re.findall(r"\bslot (\d+)", text)[-1]
     node = re.search(r'# The node\s+"([^"]+)"', text)
     return role_of(body), int(slot), node[1] if node else ""
+
+
+def is_first(body: dict[str, Any]) -> bool:
+    """True for the first question about a decision; repairs are longer."""
+    return is_decision(body) and len(contents(body)) == 2
 
 
 def command(url: str, *more: str) -> list[str]:
@@ -76,7 +81,7 @@ def test_a_run_that_is_killed_goes_on_at_its_slot(
     answer, reached, dies = decides(sound_answers(cluster)), threading.Event(), True
 
     async def behave(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
-        if dies and place(body) == at:
+        if dies and is_decision(body) and place(body) == at:
             reached.set()
             await asyncio.Event().wait()
         return await answer(request, body)
@@ -89,10 +94,10 @@ def test_a_run_that_is_killed_goes_on_at_its_slot(
             assert in_time, process.communicate()[0]
         assert not (tmp_path / "run").exists()
         dies = False
-        known = sum(len(contents(body)) == 2 for body in server.requests)
+        known = sum(is_first(body) for body in server.requests)
         again = [*begin[:4], "--resume", "run"] if with_resume else begin
         subprocess.run(again, cwd=tmp_path, check=True, capture_output=True)
-        asked = [place(body) for body in server.requests if len(contents(body)) == 2]  # repairs are longer
+        asked = [place(body) for body in server.requests if is_first(body)]
         whole = subprocess.run(
             command(server.base_url, "--rehearse", rehearse, "--out", "whole"),
             cwd=tmp_path,
