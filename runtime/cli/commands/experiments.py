@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from domain.cluster import Cluster
     from runtime.runs.graph_families import GraphFamilies
 
+JOURNAL = "memory.journal"
+"""In a run folder: what the run's memory has not taken."""
 RUNS = Path("runs")
 """Folder of the runs that have no --out, in the current folder."""
 TRACES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".gz", ".bz2", ".xz")
@@ -111,7 +113,15 @@ def execute(
     for part in report(summary, console.width, explain):
         console.print(part)
     console.print(f"\nRun folder: {place} (records, slots, summary, figures)\n", soft_wrap=True)
+    if (place / JOURNAL).exists():
+        errors.print(_waiting(place / JOURNAL), soft_wrap=True, markup=False, highlight=False)
     return place
+
+
+def _waiting(journal: Path) -> str:
+    from memory import waiting_in  # brings numpy and SQLite, which most runs of rules need not
+
+    return f"{waiting_in(journal):,} documents of this run are not in its memory yet; they wait in {journal}."
 
 
 def prepare(request: Request) -> Experiment:
