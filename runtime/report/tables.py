@@ -109,13 +109,14 @@ def _table(summary: Summary, wide: bool) -> Table:
         runs = summary.of(family)
         cells = [_cell([value(run) for run in runs], decimals, shown) for value, decimals, shown in columns.values()]
         who = [_decided_by(runs)] if wide else []
-        table.add_row(_label(summary, family), *cells, *who, style="bold" if family == best else None)
+        table.add_row(_label(summary, family, wide), *cells, *who, style="bold" if family == best else None)
     return table
 
 
-def _label(summary: Summary, family: str) -> str:
-    """The family's label, in as few columns as it takes."""
-    return family_label(summary, family).replace(" (", "\n(")
+def _label(summary: Summary, family: str, wide: bool) -> str:
+    """The family's label, on two lines where columns are few."""
+    label = family_label(summary, family)
+    return label if wide else label.replace(" (", "\n(")
 
 
 def _best(summary: Summary) -> str | None:
@@ -214,7 +215,7 @@ def predictions(summary: Summary) -> Table:
     for family in summary.families:
         known = [run.predictions for run in summary.of(family) if run.predictions is not None]
         if known:
-            table.add_row(_label(summary, family), f"{sum(p.plans for p in known):,}", *_prediction_cells(known))
+            table.add_row(_label(summary, family, False), f"{sum(p.plans for p in known):,}", *_prediction_cells(known))
     return table
 
 
@@ -246,7 +247,7 @@ def _shadows(summary: Summary) -> Table:
         for shadow in run.shadows:
             regret = NOTHING if shadow.predicted_regret is None else f"{shadow.predicted_regret:+.3f}"
             table.add_row(
-                _label(summary, run.family),
+                _label(summary, run.family, False),
                 shadow.family,
                 f"{shadow.slots:,}",
                 f"{shadow.routes_differ:.0%}",

@@ -112,7 +112,8 @@ def printed(told: Summary, width: int = 100) -> str:
 def test_a_family_whose_agents_hardly_decided_is_called_so(outcomes: dict[str, dict[str, int]], name: str) -> None:
     told = summary(outcomes)
     assert family_label(told, "MA") == name
-    plain = " ".join(printed(told).split())
+    assert f" {name} " in printed(told)
+    plain = " ".join(printed(told, 80).split())
     assert ("(agents" in plain or "(planner" in plain) == (name != "MA")
     assert ("A family is called by its code alone" in plain) == (name != "MA")
     for draw in (latency_and_fairness, per_lm):
