@@ -8,6 +8,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from domain.moments import verge
+
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
@@ -57,8 +59,8 @@ class Arrivals:
         )
 
     def between(self, start_s: float, end_s: float) -> Arrivals:
-        """Return those with start_s <= time < end_s (views, no copy)."""
-        a, b = np.searchsorted(self.time_s, [start_s, end_s], side="left")
+        """Return those with start_s <= time < end_s on the clock of whole nanoseconds (views, no copy)."""
+        a, b = np.searchsorted(self.time_s, [verge(start_s), verge(end_s)], side="left")
         return Arrivals(self.time_s[a:b], self.origin[a:b], self.lm[a:b], self.prompts[a:b])
 
 

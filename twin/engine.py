@@ -9,6 +9,11 @@ its GPU, or on CPU quota, a pod's queue is a recursion without events; pods that
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
+
+from domain.moments import nanoseconds, verge
 from twin.compiled import compiled, compiled_entry
 from twin.layout import (
     ARRIVAL,
@@ -18,13 +23,15 @@ from twin.layout import (
     HEAD,
     INFERENCE,
     JOIN,
+    LEFT,
+    PACE,
     PHASE,
     PHASE_END,
     READY,
-    REMAINING,
     SERVING,
     SLOT,
     VGPUS,
+    WORK,
     FloatArray,
     IntArray,
     Output,
@@ -33,21 +40,31 @@ from twin.layout import (
     State,
     Tables,
 )
-from twin.pods import TIE, admit, apply_deployment, live
+from twin.pods import admit, apply_deployment, live
 from twin.queues import dispatch, end, expire
+
+moment, border = compiled(nanoseconds), compiled(verge)
 
 
 @compiled
-def serve_alone(
-    tables: Tables, state: State, out: Output, n: int, i: int, t0: float, t1: float, seconds: float
-) -> None:
-    """Serve the queue of a pod whose speed (`seconds` a prompt) nobody else can change, from t0 to t1."""
-    pod, pod_f, deadline = state.pod_i[n, i], state.pod_f[n, i], tables.timing[1]
-    now = max(t0, pod_f[PHASE_END])
+def work_left(state: State, n: int, i: int, pace: float) -> float:
+    """Return what the head of the queue still takes at `pace`, whatever the pace has been so far."""
+    if state.pod_i[n, i, SERVING] == 0:
+        return float(state.pool_f[state.pod_i[n, i, HEAD], LEFT] * pace)
+    work, before = float(state.in_hand[n, i, WORK]), float(state.in_hand[n, i, PACE])
+    if before == pace:
+        return work
+    whole = np.ceil(work / before) - 1.0
+    return float(max(1.0, np.rint((work - whole * before) * pace / before)) + whole * pace)
+
+
+@compiled
+def serve_alone(tables: Tables, state: State, out: Output, n: int, i: int, t0: float, t1: float, pace: float) -> None:
+    """Serve the queue of a pod whose speed (`pace` for a prompt) nobody else can change, from t0 to t1."""
+    pod, pod_f, deadline = state.pod_i[n, i], state.pod_f[n, i], tables.deadline_ns
+    now, work = max(t0, pod_f[PHASE_END]), work_left(state, n, i, pace)
     while True:
         place = pod[HEAD]
-        if place < 0:
-            return
         request = state.pool_f[place]
         start, due = max(now, request[JOIN]), request[ARRIVAL] + deadline
         finished = False
@@ -56,17 +73,37 @@ def serve_alone(
         elif start >= t1:
             return
         else:
-            finish = start + request[REMAINING] * seconds
+            finish = start + work
             stop = min(finish, due, t1)
-            finished = finish <= stop + TIE
+            finished = finish <= stop
             request[INFERENCE] += stop - start
             pod_f[BUSY] += stop - start
             if not finished and stop < due:
-                request[REMAINING] -= (t1 - start) / seconds
                 pod[SERVING] = 1
+                state.in_hand[n, i, WORK], state.in_hand[n, i, PACE] = finish - t1, pace
                 return
         end(tables, state, out, n, i, place, stop, finished)
-        now = max(now, stop)
+        if pod[HEAD] < 0:
+            return
+        now, work = max(now, stop), state.pool_f[pod[HEAD], LEFT] * pace
+
+
+@compiled
+def set_paces(tables: Tables, state: State, scratch: Scratch, n: int, running: int) -> None:
+    """Set what a prompt takes in each of the first `running` pods of `scratch.busy`, which all are busy."""
+    weight, busy, on_gpu, gpus = scratch.weight, scratch.busy, state.on_gpu, tables.gpus[n]
+    for p in range(gpus):
+        weight[p] = 0.0
+        for b in range(running):
+            weight[p] += on_gpu[n, busy[b], p]
+    for b in range(running):
+        i = busy[b]
+        share = 0.0
+        for p in range(gpus):
+            if on_gpu[n, i, p] > 0:
+                share += weight[p]
+        fixed, compute = tables.gpu_ns[n, i, 0], tables.gpu_ns[n, i, 1]
+        scratch.pace[b] = fixed + np.rint(compute * share / state.pod_i[n, i, VGPUS])
 
 
 @compiled
@@ -74,15 +111,11 @@ def serve_sharing(
     tables: Tables, state: State, out: Output, scratch: Scratch, n: int, t0: float, t1: float, tenants: int
 ) -> None:
     """Serve the queues of the pods in `scratch.tenant` from event to event, at the speed that the busy set allows."""
-    pod_i, pod_f, pool_f, on_gpu = state.pod_i, state.pod_f, state.pool_f, state.on_gpu
-    weight, speed, busy = scratch.weight, scratch.speed, scratch.busy
-    gpus, deadline = tables.gpus[n], tables.timing[1]
-    now = t0
+    pod_i, pod_f, in_hand, pool_f = state.pod_i, state.pod_f, state.in_hand, state.pool_f
+    busy, pace, work, deadline = scratch.busy, scratch.pace, scratch.work, tables.deadline_ns
+    now, known = t0, 0
     while now < t1:
-        after = t1
-        for p in range(gpus):
-            weight[p] = 0.0
-        running = 0
+        after, running, changed = t1, 0, False
         for k in range(tenants):
             i = scratch.tenant[k]
             while pod_i[n, i, HEAD] >= 0:
@@ -93,35 +126,31 @@ def serve_sharing(
                     end(tables, state, out, n, i, place, due, False)
                     continue
                 if start <= now:
+                    changed |= running >= known or busy[running] != i
                     busy[running] = i
                     running += 1
-                    for p in range(gpus):
-                        weight[p] += on_gpu[n, i, p]
                 else:
                     after = min(after, start)
                 break
+        if changed or running < known:
+            set_paces(tables, state, scratch, n, running)
+            known = running
         for b in range(running):
             i = busy[b]
-            share = 0.0
-            for p in range(gpus):
-                if on_gpu[n, i, p] > 0:
-                    share += weight[p]
-            speed[b] = tables.gpu_seconds[n, i, 0] + tables.gpu_seconds[n, i, 1] * (share / pod_i[n, i, VGPUS])
-            place = pod_i[n, i, HEAD]
-            finish = now + pool_f[place, REMAINING] * speed[b]
-            after = min(after, min(finish, pool_f[place, ARRIVAL] + deadline))
+            work[b] = work_left(state, n, i, pace[b])
+            after = min(after, min(now + work[b], pool_f[pod_i[n, i, HEAD], ARRIVAL] + deadline))
         passed = after - now
         for b in range(running):
             i = busy[b]
             place = pod_i[n, i, HEAD]
-            left = pool_f[place, REMAINING] * speed[b] - passed
-            pool_f[place, REMAINING] = left / speed[b]
             pool_f[place, INFERENCE] += passed
             pod_f[n, i, BUSY] += passed
-            pod_i[n, i, SERVING] = 1
-            finished = left <= TIE
+            finished = now + work[b] <= after
             if finished or pool_f[place, ARRIVAL] + deadline <= after:
                 end(tables, state, out, n, i, place, after, finished)
+            else:
+                pod_i[n, i, SERVING] = 1
+                in_hand[n, i, WORK], in_hand[n, i, PACE] = work[b] - passed, pace[b]
         now = after
 
 
@@ -151,10 +180,10 @@ def serve_node(tables: Tables, state: State, out: Output, scratch: Scratch, n: i
         on_vgpus = pod_i[n, i, VGPUS] > 0
         if pod_i[n, i, PHASE] == READY and not (on_vgpus and crowded):
             if on_vgpus:
-                seconds = tables.gpu_seconds[n, i, 0] + tables.gpu_seconds[n, i, 1]
+                pace = tables.gpu_ns[n, i, 0] + tables.gpu_ns[n, i, 1]
             else:
-                seconds = tables.cpu_seconds[n, i, pod_i[n, i, CORES]]
-            serve_alone(tables, state, out, n, i, t0, t1, seconds)
+                pace = tables.cpu_ns[n, i, pod_i[n, i, CORES]]
+            serve_alone(tables, state, out, n, i, t0, t1, pace)
         expire(tables, state, out, n, i, t1)
 
 
@@ -175,16 +204,17 @@ def advance(
     Arrivals are in order of time and lie within those slots. The state's pools and the output must have room for all
     that wait or arrive.
     """
-    counters, slot_s = state.counters, tables.timing[0]
+    counters, slot_s, slots = state.counters, tables.slot_s, schedule.targets.shape[0]
     counters[ENDED] = 0
     q = 0
-    for t in range(schedule.targets.shape[0]):
-        t0 = counters[SLOT] * slot_s
-        t1 = (counters[SLOT] + 1) * slot_s
+    for t in range(slots):
+        t0 = moment(counters[SLOT] * slot_s)
+        t1 = moment((counters[SLOT] + 1) * slot_s)
+        before = math.inf if t == slots - 1 else border((counters[SLOT] + 1) * slot_s)
         state.arrived_in_slot[:] = 0
-        while q < time_s.shape[0] and time_s[q] < t1:
-            target = schedule.targets[t, origin[q], lm[q]]
-            dispatch(tables, state, out, time_s[q], origin[q], lm[q], prompts[q], target)
+        while q < time_s.shape[0] and time_s[q] < before:
+            at = min(max(moment(time_s[q]), t0), t1 - 1.0)
+            dispatch(tables, state, out, at, origin[q], lm[q], prompts[q], schedule.targets[t, origin[q], lm[q]])
             q += 1
         for n in range(state.pod_i.shape[0]):
             if schedule.decided[t, n] != 0:

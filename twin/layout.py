@@ -1,13 +1,18 @@
-"""How the compiled engine lays a cluster and its state out in arrays: column numbers, and the tables of a cluster."""
+"""How the compiled engine lays a cluster and its state out in arrays: column numbers, and the tables of a cluster.
+
+Moments and durations are whole numbers of nanoseconds, held as doubles (docs/twin.md, Time): infinity is one of them,
+and nothing overflows.
+"""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from domain.cluster import Cluster
+from domain.moments import NS_PER_S
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -18,10 +23,14 @@ POD_I = 11
 # pod_f [N, I, POD_F]; PHASE_END of a READY pod is the moment it got ready
 PHASE_END, WANT_SINCE, BUSY = range(3)
 POD_F = 3
-# pool_i [capacity, POOL_I], pool_f [capacity, POOL_F]: the requests that have not ended, as linked lists
+# in_hand [N, I, IN_HAND]: where SERVING, what the head of the queue still takes at PACE, the time of a prompt
+WORK, PACE = range(2)
+IN_HAND = 2
+# pool_i [capacity, POOL_I], pool_f [capacity, POOL_F]: the requests that have not ended, as linked lists.
+# LEFT: prompts that were not finished when the request was last taken up, a whole number.
 REQUEST, ORIGIN, BATCH, NEXT, PREVIOUS, INTERRUPTIONS = range(6)
 POOL_I = 6
-ARRIVAL, JOIN, REMAINING, INFERENCE = range(4)
+ARRIVAL, JOIN, LEFT, INFERENCE = range(4)
 POOL_F = 4
 # counters [COUNTERS], longest [1]
 FREE, FRESH, WAITING, ARRIVED, SLOT, ENDED = range(6)
@@ -54,22 +63,29 @@ class Tables(NamedTuple):
     """[N, I, 3] what a pod holds: RAM on the CPU, RAM on vGPUs, vRAM on vGPUs, GB."""
     host_cores: IntArray
     """[I]"""
-    pod_seconds: FloatArray
+    pod_ns: FloatArray
     """[I, 3] start on CPU, start on vGPUs, stop."""
     payload: FloatArray
     """[I, 2] bytes per prompt up and down."""
-    cpu_seconds: FloatArray
-    """[N, I, cores + 1] seconds per prompt, infinite where the LM does not run."""
-    gpu_seconds: FloatArray
-    """[N, I, 2] fixed and compute seconds per prompt, infinite where the LM does not run."""
+    cpu_ns: FloatArray
+    """[N, I, cores + 1] for a prompt, infinite where the LM does not run."""
+    gpu_ns: FloatArray
+    """[N, I, 2] fixed and compute part of a prompt, infinite where the LM does not run."""
     network: FloatArray
-    """[N, N, 2] latency and seconds per byte, origin first."""
-    timing: FloatArray
-    """[3] slot, deadline and pending time-out, seconds."""
+    """[N, N, 2] latency in seconds and seconds per byte, origin first."""
+    slot_s: float
+    """Length of a slot, seconds: slot t begins at the nanosecond nearest to t * slot_s."""
+    deadline_ns: float
+    pending_timeout_ns: float
+
+
+def whole_ns(seconds: ArrayLike) -> FloatArray:
+    """Return durations in whole nanoseconds."""
+    return np.rint(np.multiply(seconds, NS_PER_S))
 
 
 def tables(cluster: Cluster) -> Tables:
-    """Lay a cluster out for the engine."""
+    """Lay a cluster out for the engine; a prompt takes at least a nanosecond."""
     nodes, lms = cluster.nodes, cluster.lms
     most = max(node.cpu_cores for node in nodes)
     cpu = np.full((len(nodes), len(lms), most + 1), np.inf)
@@ -96,12 +112,14 @@ def tables(cluster: Cluster) -> Tables:
         gpu_gb=np.array([node.gpu_vram_gb for node in nodes], dtype=np.float64),
         pod_gb=pod_gb,
         host_cores=np.array([lm.host_cores for lm in lms], dtype=np.int64),
-        pod_seconds=np.array([[lm.start_cpu_s, lm.start_gpu_s, lm.stop_s] for lm in lms], dtype=np.float64),
+        pod_ns=whole_ns([[lm.start_cpu_s, lm.start_gpu_s, lm.stop_s] for lm in lms]),
         payload=np.array([[lm.uplink_bytes, lm.downlink_bytes] for lm in lms], dtype=np.float64),
-        cpu_seconds=cpu,
-        gpu_seconds=gpu,
+        cpu_ns=np.maximum(whole_ns(cpu), 1.0),
+        gpu_ns=np.maximum(whole_ns(gpu), [0.0, 1.0]),
         network=np.ascontiguousarray(np.stack([cluster.latency_s, cluster.seconds_per_byte], axis=2), dtype=np.float64),
-        timing=np.array([cluster.slot_s, cluster.deadline_s, cluster.pending_timeout_s], dtype=np.float64),
+        slot_s=float(cluster.slot_s),
+        deadline_ns=float(whole_ns(cluster.deadline_s)),
+        pending_timeout_ns=float(whole_ns(cluster.pending_timeout_s)),
     )
 
 
@@ -110,12 +128,13 @@ class State(NamedTuple):
 
     pod_i: IntArray
     pod_f: FloatArray
+    in_hand: FloatArray
     on_gpu: IntArray
     """[N, I, P] vGPUs of the pod on each physical GPU of the node."""
     arrived_in_slot: IntArray
     counters: IntArray
     longest: FloatArray
-    """[1] the longest uplink seen, seconds: bounds how far the FIFO order strays from the order of arrival."""
+    """[1] the longest uplink seen: bounds how far the FIFO order strays from the order of arrival."""
     pool_i: IntArray
     pool_f: FloatArray
 
@@ -131,6 +150,7 @@ class State(NamedTuple):
         return cls(
             pod_i,
             np.zeros((n, i, POD_F)),
+            np.zeros((n, i, IN_HAND)),
             np.zeros((n, i, gpus), dtype=np.int64),
             np.zeros((n, i, 2), dtype=np.int64),
             counters,
@@ -145,6 +165,7 @@ class State(NamedTuple):
         return State(
             self.pod_i.copy(),
             self.pod_f.copy(),
+            self.in_hand.copy(),
             self.on_gpu.copy(),
             self.arrived_in_slot.copy(),
             self.counters.copy(),
@@ -169,19 +190,21 @@ class Scratch(NamedTuple):
 
     weight: FloatArray
     """[P] busy vGPUs on each physical GPU of the node in hand."""
-    speed: FloatArray
-    """[I] seconds per prompt of each busy pod."""
-    busy: IntArray
-    """[I] LMs whose pods are busy."""
     tenant: IntArray
     """[I] LMs whose pods on vGPUs are ready and have requests."""
+    busy: IntArray
+    """[I] LMs whose pods are busy."""
+    pace: FloatArray
+    """[I] what a prompt takes in each busy pod."""
+    work: FloatArray
+    """[I] what the request in hand still takes there."""
 
 
 def scratch(state: State) -> Scratch:
     """Room for a cluster of the size of `state`."""
     lms, gpus = state.on_gpu.shape[1:]
-    index = np.zeros(lms, dtype=np.int64)
-    return Scratch(np.zeros(gpus), np.zeros(lms), index, index.copy())
+    index, duration = np.zeros((2, lms), dtype=np.int64), np.zeros((2, lms))
+    return Scratch(np.zeros(gpus), *index, *duration)
 
 
 class Schedule(NamedTuple):

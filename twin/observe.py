@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from domain.cluster import Cluster
+from domain.moments import NS_PER_S, nanoseconds
 from domain.telemetry import Phase, Snapshot
 from twin.layout import (
     ARRIVAL,
@@ -15,12 +16,14 @@ from twin.layout import (
     CORES,
     HEAD,
     JOIN,
+    LEFT,
     OFF_PHASE,
+    PACE,
     PHASE,
     PHASE_END,
     PROMPTS,
-    REMAINING,
     REQUESTS,
+    SERVING,
     SLOT,
     STARTING,
     TERMINATING,
@@ -28,16 +31,16 @@ from twin.layout import (
     WANT,
     WANT_CORES,
     WANT_VGPUS,
+    WORK,
     State,
     Tables,
 )
-from twin.pods import TIE
 
 
 def observe(cluster: Cluster, tables: Tables, state: State) -> Snapshot:
     """Read the state at a slot boundary; every array of the snapshot is a copy."""
     pod = state.pod_i
-    now = float(state.counters[SLOT]) * cluster.slot_s
+    now = nanoseconds(float(state.counters[SLOT]) * cluster.slot_s)
     phase, wanted = pod[:, :, PHASE], pod[:, :, WANT] == 1
     holds = phase != OFF_PHASE
     on_vgpus = holds & (pod[:, :, VGPUS] > 0)
@@ -46,21 +49,25 @@ def observe(cluster: Cluster, tables: Tables, state: State) -> Snapshot:
     at = heads[waiting]
     oldest = np.zeros(heads.shape)
     # What is still on its uplink is not in the queue yet.
-    oldest[waiting] = np.where(state.pool_f[at, JOIN] <= now, now - state.pool_f[at, ARRIVAL], 0.0)
+    oldest[waiting] = np.where(state.pool_f[at, JOIN] <= now, now - state.pool_f[at, ARRIVAL], 0.0) / NS_PER_S
     backlog = pod[:, :, PROMPTS].copy()
-    left = np.ceil(state.pool_f[at, REMAINING] - TIE).astype(np.int64)
-    backlog[waiting] -= state.pool_i[at, BATCH] - left
+    left = state.pool_f[at, LEFT]
+    in_hand = state.in_hand[waiting]
+    with np.errstate(invalid="ignore"):  # inf / inf: a pod that cannot run at all has done nothing
+        unfinished = np.fmin(left, np.ceil(in_hand[:, WORK] / in_hand[:, PACE]))
+    left = np.where(pod[:, :, SERVING][waiting] == 1, unfinished, left)
+    backlog[waiting] -= state.pool_i[at, BATCH] - left.astype(np.int64)
     held_cores = np.where(on_vgpus, tables.host_cores, pod[:, :, CORES]) * holds
     ram_on_cpu, ram_on_vgpus, vram = np.moveaxis(tables.pod_gb, 2, 0)
     timed = (phase == STARTING) | (phase == TERMINATING)
     return Snapshot(
         slot=int(state.counters[SLOT]),
-        time_s=now,
+        time_s=now / NS_PER_S,
         backlog_prompts=backlog,
         backlog_requests=pod[:, :, REQUESTS].copy(),
         oldest_wait_s=oldest,
         phase=np.where(wanted, int(Phase.PENDING), phase),
-        phase_left_s=np.where(timed, state.pod_f[:, :, PHASE_END] - now, 0.0),
+        phase_left_s=np.where(timed, state.pod_f[:, :, PHASE_END] - now, 0.0) / NS_PER_S,
         cores=np.where(wanted, pod[:, :, WANT_CORES], pod[:, :, CORES]),
         vgpus=np.where(wanted, pod[:, :, WANT_VGPUS], pod[:, :, VGPUS]),
         free_cores=tables.cores - held_cores.sum(axis=1),
@@ -69,6 +76,6 @@ def observe(cluster: Cluster, tables: Tables, state: State) -> Snapshot:
         free_vram_gb=tables.memory[:, 1] - (vram * on_vgpus).sum(axis=1),
         arrived_requests=state.arrived_in_slot[:, :, ARRIVED_REQUESTS].copy(),
         arrived_prompts=state.arrived_in_slot[:, :, ARRIVED_PROMPTS].copy(),
-        busy_s=state.pod_f[:, :, BUSY].copy(),
+        busy_s=state.pod_f[:, :, BUSY] / NS_PER_S,
         age_s=np.zeros(len(cluster.nodes)),
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from domain.cluster import SLACK_GB
 from twin.compiled import compiled
 from twin.layout import (
@@ -11,11 +13,12 @@ from twin.layout import (
     CORES,
     HEAD,
     INTERRUPTIONS,
+    LEFT,
     OFF_PHASE,
+    PACE,
     PHASE,
     PHASE_END,
     READY,
-    REMAINING,
     SERVING,
     STARTING,
     TERMINATING,
@@ -24,13 +27,11 @@ from twin.layout import (
     WANT_CORES,
     WANT_SINCE,
     WANT_VGPUS,
+    WORK,
     IntArray,
     State,
     Tables,
 )
-
-TIE = 1e-7
-"""Seconds, or prompts, within which two moments, or a count of prompts, are the same but for rounding."""
 
 
 @compiled
@@ -106,17 +107,19 @@ def admit(tables: Tables, state: State, n: int, now: float) -> None:
             pod[n, best, CORES] = pod[n, best, WANT_CORES]
             pod[n, best, VGPUS] = pod[n, best, WANT_VGPUS]
             mode = 1 if pod[n, best, VGPUS] > 0 else 0
-            pod_f[n, best, PHASE_END] = now + tables.pod_seconds[best, mode]
+            pod_f[n, best, PHASE_END] = now + tables.pod_ns[best, mode]
 
 
 @compiled
 def stop(tables: Tables, state: State, n: int, i: int, now: float) -> None:
     """Turn the pod TERMINATING; the request in hand keeps its finished prompts and loses the work on the next."""
     state.pod_i[n, i, PHASE] = TERMINATING
-    state.pod_f[n, i, PHASE_END] = now + tables.pod_seconds[i, 2]
+    state.pod_f[n, i, PHASE_END] = now + tables.pod_ns[i, 2]
     if state.pod_i[n, i, SERVING] == 1:
         head = state.pod_i[n, i, HEAD]
-        state.pool_f[head, REMAINING] = math.ceil(state.pool_f[head, REMAINING] - TIE)
+        left = np.ceil(state.in_hand[n, i, WORK] / state.in_hand[n, i, PACE])
+        if left < state.pool_f[head, LEFT]:  # false, too, where a pod that cannot run at all has done nothing
+            state.pool_f[head, LEFT] = left
         state.pool_i[head, INTERRUPTIONS] += 1
         state.pod_i[n, i, SERVING] = 0
 
@@ -150,7 +153,7 @@ def apply_deployment(
 @compiled
 def live(tables: Tables, state: State, n: int, until: float) -> None:
     """Let everything happen that is due on node n up to and including `until`."""
-    pod, pod_f, timeout = state.pod_i, state.pod_f, tables.timing[2]
+    pod, pod_f, timeout = state.pod_i, state.pod_f, tables.pending_timeout_ns
     lms = pod.shape[1]
     for i in range(lms):
         pod_f[n, i, BUSY] = 0.0

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from domain.decisions import NOWHERE
+from domain.moments import NS_PER_S
 from domain.telemetry import Outcome
 from twin.compiled import compiled
 from twin.layout import (
@@ -18,6 +21,7 @@ from twin.layout import (
     INFERENCE,
     INTERRUPTIONS,
     JOIN,
+    LEFT,
     NEXT,
     ORIGIN,
     PREVIOUS,
@@ -34,7 +38,6 @@ from twin.layout import (
     R_REQUEST,
     R_TARGET,
     R_UPLINK,
-    REMAINING,
     REQUEST,
     REQUESTS,
     SERVING,
@@ -44,7 +47,6 @@ from twin.layout import (
     State,
     Tables,
 )
-from twin.pods import TIE
 
 SUCCESS, LATE, EXPIRED_WAITING, EXPIRED_RUNNING, UNROUTABLE = (int(outcome) for outcome in Outcome)
 
@@ -53,7 +55,7 @@ SUCCESS, LATE, EXPIRED_WAITING, EXPIRED_RUNNING, UNROUTABLE = (int(outcome) for 
 def dispatch(
     tables: Tables, state: State, out: Output, at: float, origin: int, i: int, prompts: int, target: int
 ) -> None:
-    """Put one request into the queue of (target, i), in order of the moment at which it gets there."""
+    """Put a request into the queue of (target, i), in order of the moment at which it gets there."""
     pool_i, pool_f, counters = state.pool_i, state.pool_f, state.counters
     request = counters[ARRIVED]
     counters[ARRIVED] = request + 1
@@ -67,12 +69,12 @@ def dispatch(
         out.record_i[R_TARGET, row], out.record_i[R_PROMPTS, row] = NOWHERE, prompts
         out.record_i[R_OUTCOME, row], out.record_i[R_INTERRUPTIONS, row] = UNROUTABLE, 0
         out.record_f[:, row] = 0.0
-        out.record_f[R_ARRIVAL, row] = at
+        out.record_f[R_ARRIVAL, row] = at / NS_PER_S
         return
     join = at
     if target != origin:
         link = tables.network[origin, target]
-        uplink = link[0] + prompts * tables.payload[i, 0] * link[1]
+        uplink = np.rint((link[0] + prompts * tables.payload[i, 0] * link[1]) * NS_PER_S)
         state.longest[0] = max(state.longest[0], uplink)
         join = at + uplink
     place = counters[FREE]
@@ -90,7 +92,7 @@ def dispatch(
     new_i, new_f = pool_i[place], pool_f[place]
     new_i[REQUEST], new_i[ORIGIN], new_i[BATCH], new_i[INTERRUPTIONS] = request, origin, prompts, 0
     new_i[PREVIOUS], new_i[NEXT] = before, after
-    new_f[ARRIVAL], new_f[JOIN], new_f[REMAINING], new_f[INFERENCE] = at, join, prompts, 0.0
+    new_f[ARRIVAL], new_f[JOIN], new_f[LEFT], new_f[INFERENCE] = at, join, prompts, 0.0
     if before < 0:
         pod[HEAD] = place
     else:
@@ -108,7 +110,7 @@ def end(tables: Tables, state: State, out: Output, n: int, i: int, place: int, f
     """Take a request out of its queue and write its record; `finish` is when inference ended or the deadline passed."""
     pool_i, counters = state.pool_i, state.counters
     pod, ints, floats = state.pod_i[n, i], pool_i[place], state.pool_f[place]
-    record_i, record_f, deadline = out.record_i, out.record_f, tables.timing[1]
+    record_i, record_f = out.record_i, out.record_f
     row = counters[ENDED]
     counters[ENDED] = row + 1
     origin, prompts, at = ints[ORIGIN], ints[BATCH], floats[ARRIVAL]
@@ -117,17 +119,17 @@ def end(tables: Tables, state: State, out: Output, n: int, i: int, place: int, f
     if finished:
         if origin != n:
             link = tables.network[n, origin]
-            downlink = link[0] + prompts * tables.payload[i, 1] * link[1]
-        outcome = SUCCESS if finish + downlink - at <= deadline + TIE else LATE
+            downlink = np.rint((link[0] + prompts * tables.payload[i, 1] * link[1]) * NS_PER_S)
+        outcome = SUCCESS if finish + downlink <= at + tables.deadline_ns else LATE
     else:
         outcome = EXPIRED_RUNNING if inference > 0.0 else EXPIRED_WAITING
         join = min(join, finish)
     record_i[R_REQUEST, row], record_i[R_LM, row], record_i[R_ORIGIN, row] = ints[REQUEST], i, origin
     record_i[R_TARGET, row], record_i[R_PROMPTS, row], record_i[R_OUTCOME, row] = n, prompts, outcome
     record_i[R_INTERRUPTIONS, row] = ints[INTERRUPTIONS]
-    record_f[R_ARRIVAL, row], record_f[R_UPLINK, row] = at, join - at
-    record_f[R_QUEUE, row] = max(0.0, finish - join - inference)
-    record_f[R_INFERENCE, row], record_f[R_DOWNLINK, row] = inference, downlink
+    record_f[R_ARRIVAL, row], record_f[R_UPLINK, row] = at / NS_PER_S, (join - at) / NS_PER_S
+    record_f[R_QUEUE, row] = (finish - join - inference) / NS_PER_S
+    record_f[R_INFERENCE, row], record_f[R_DOWNLINK, row] = inference / NS_PER_S, downlink / NS_PER_S
     before, after = ints[PREVIOUS], ints[NEXT]
     if before < 0:
         pod[HEAD] = after
@@ -148,9 +150,9 @@ def end(tables: Tables, state: State, out: Output, n: int, i: int, place: int, f
 @compiled
 def expire(tables: Tables, state: State, out: Output, n: int, i: int, now: float) -> None:
     """End every request of the queue whose deadline has passed at `now`; only the front of the queue can hold such."""
-    deadline = tables.timing[1]
+    deadline = tables.deadline_ns
     place = state.pod_i[n, i, HEAD]
-    front = now - deadline + state.longest[0] + TIE
+    front = now - deadline + state.longest[0]
     while place >= 0 and state.pool_f[place, JOIN] <= front:
         after = state.pool_i[place, NEXT]
         due = state.pool_f[place, ARRIVAL] + deadline

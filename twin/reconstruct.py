@@ -11,6 +11,7 @@ import numpy as np
 
 from domain.cluster import Cluster
 from domain.gpus import Gpus
+from domain.moments import nanoseconds
 from domain.telemetry import Phase, Snapshot
 from twin.layout import (
     ARRIVAL,
@@ -19,8 +20,8 @@ from twin.layout import (
     CORES,
     FRESH,
     HEAD,
-    INFERENCE,
     JOIN,
+    LEFT,
     NEXT,
     ORIGIN,
     PHASE,
@@ -29,7 +30,6 @@ from twin.layout import (
     POOL_I,
     PREVIOUS,
     PROMPTS,
-    REMAINING,
     REQUEST,
     REQUESTS,
     SLOT,
@@ -42,6 +42,7 @@ from twin.layout import (
     WANT_VGPUS,
     IntArray,
     State,
+    whole_ns,
 )
 from twin.twin import Twin
 
@@ -61,7 +62,7 @@ def reconstruct(cluster: Cluster, snapshot: Snapshot, gpu: IntArray | None = Non
 
 
 def _pods(cluster: Cluster, snapshot: Snapshot, state: State, gpu: IntArray | None) -> None:
-    pod, now = state.pod_i, snapshot.time_s
+    pod, now = state.pod_i, nanoseconds(snapshot.time_s)
     pending = snapshot.phase == int(Phase.PENDING)
     pod[:, :, PHASE] = np.where(pending, int(Phase.OFF), snapshot.phase)
     pod[:, :, CORES] = np.where(pending, 0, snapshot.cores)
@@ -69,7 +70,7 @@ def _pods(cluster: Cluster, snapshot: Snapshot, state: State, gpu: IntArray | No
     pod[:, :, WANT] = pending
     pod[:, :, WANT_CORES] = np.where(pending, snapshot.cores, 0)
     pod[:, :, WANT_VGPUS] = np.where(pending, snapshot.vgpus, 0)
-    state.pod_f[:, :, PHASE_END] = now + snapshot.phase_left_s
+    state.pod_f[:, :, PHASE_END] = now + whole_ns(snapshot.phase_left_s)
     state.pod_f[:, :, WANT_SINCE] = now
     vgpus, on_gpu = pod[:, :, VGPUS], state.on_gpu
     one_gpu = np.array([node.gpus == 1 for node in cluster.nodes])
@@ -97,13 +98,13 @@ def _place(cluster: Cluster, n: int, vgpus: IntArray, on_gpu: IntArray) -> None:
 
 
 def _requests(cluster: Cluster, snapshot: Snapshot, state: State) -> None:
-    now, place = snapshot.time_s, 0
+    now, place = nanoseconds(snapshot.time_s), 0
     for n, i in np.argwhere((snapshot.backlog_requests > 0) & (snapshot.backlog_prompts > 0)):
         prompts = int(snapshot.backlog_prompts[n, i])
         count = min(int(snapshot.backlog_requests[n, i]), prompts)
         sizes = np.full(count, prompts // count)
         sizes[: prompts % count] += 1
-        ages = snapshot.oldest_wait_s[n, i] * (1.0 - np.arange(count) / count)
+        ages = whole_ns(snapshot.oldest_wait_s[n, i] * (1.0 - np.arange(count) / count))
         rows = np.arange(place, place + count)
         state.pool_i[rows] = np.zeros(POOL_I, dtype=np.int64)
         state.pool_f[rows] = np.zeros(POOL_F)
@@ -114,8 +115,7 @@ def _requests(cluster: Cluster, snapshot: Snapshot, state: State) -> None:
         state.pool_i[rows, PREVIOUS] = np.append(-1, rows[:-1])
         state.pool_f[rows, ARRIVAL] = now - ages
         state.pool_f[rows, JOIN] = now - ages
-        state.pool_f[rows, REMAINING] = sizes
-        state.pool_f[rows, INFERENCE] = 0.0
+        state.pool_f[rows, LEFT] = sizes
         state.pod_i[n, i, HEAD], state.pod_i[n, i, TAIL] = rows[0], rows[-1]
         state.pod_i[n, i, REQUESTS], state.pod_i[n, i, PROMPTS] = count, prompts
         place += count

@@ -10,6 +10,7 @@ import numpy as np
 
 from domain.cluster import Cluster
 from domain.decisions import NOWHERE, Deployment, RoutingPlan
+from domain.moments import verge
 from domain.telemetry import Records, Snapshot
 from domain.workload import Arrivals
 from twin import engine
@@ -85,7 +86,7 @@ class Twin:
             c, g = allocation.cores, allocation.vgpus
             if not (c or g):
                 continue
-            if c < 0 or g < 0 or (c and g) or not math.isfinite(self._seconds(n, i, c, g)):
+            if c < 0 or g < 0 or (c and g) or not math.isfinite(self._pace(n, i, c, g)):
                 raise ValueError(
                     f"{self.cluster.lms[i].name} cannot run on {self.cluster.nodes[n].name} with {c} cores "
                     f"and {g} vGPUs"
@@ -94,11 +95,11 @@ class Twin:
         self._schedule.vgpus[0, n] = [allocation.vgpus for allocation in deployment.allocations]
         self._schedule.decided[0, n] = 1
 
-    def _seconds(self, n: int, i: int, cores: int, vgpus: int) -> float:
+    def _pace(self, n: int, i: int, cores: int, vgpus: int) -> float:
         if vgpus:
-            return float(self._tables.gpu_seconds[n, i, 0])
+            return float(self._tables.gpu_ns[n, i, 0])
         # More than the node has: such a pod stays Pending.
-        return float(self._tables.cpu_seconds[n, i, min(cores, self.cluster.nodes[n].cpu_cores)])
+        return float(self._tables.cpu_ns[n, i, min(cores, self.cluster.nodes[n].cpu_cores)])
 
     def advance(self, arrivals: Arrivals) -> Records:
         """Run the current slot with these arrivals; return the requests that ended in it."""
@@ -116,7 +117,7 @@ class Twin:
         state = self._state = self._state.with_room(len(arrivals))
         slot, slot_s, times = self.slot, self.cluster.slot_s, arrivals.time_s
         last = slot + schedule.targets.shape[0] - 1
-        if len(arrivals) and not (times[0] >= slot * slot_s and times[-1] < (last + 1) * slot_s):
+        if len(arrivals) and not (times[0] >= verge(slot * slot_s) and times[-1] < (last + 1) * slot_s):
             raise ValueError(
                 f"arrivals from {times[0]:g} s to {times[-1]:g} s do not lie in slots {slot} to {last} of {slot_s:g} s"
             )

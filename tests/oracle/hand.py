@@ -75,7 +75,7 @@ class World(Protocol):
         self,
         cluster: Cluster,
         arrivals: Arrivals,
-        plans: Sequence[RoutingPlan],
+        plans: Sequence[RoutingPlan | None],
         deployments: Sequence[Sequence[Deployment]],
         slots: int,
     ) -> History: ...

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from domain.cluster import Cluster
 from domain.telemetry import Outcome, Phase, Records, Snapshot
+from tests.oracle.clock import PER_S, slot_start
 from tests.oracle.model import Place, Request, Wanted
 
 
@@ -31,10 +32,10 @@ class History:
     """Pods on vGPUs of nodes where CPU and GPUs use one memory."""
 
 
-def row(r: Request, outcome: Outcome, uplink_s: float, queue_s: float, downlink_s: float) -> tuple[float, ...]:
-    """One request that ended, in the order of the columns of Records."""
+def row(r: Request, outcome: Outcome, uplink: int, queue: int, downlink: int) -> tuple[float, ...]:
+    """One request that ended, in the order of the columns of Records; times in seconds."""
     identity = (r.number, r.lm, r.origin, r.target, r.prompts, outcome, r.interruptions)
-    return (*identity, r.arrival_s, uplink_s, queue_s, r.inference_s, downlink_s)
+    return (*identity, *(time / PER_S for time in (r.arrival, uplink, queue, r.inference, downlink)))
 
 
 def to_records(rows: list[tuple[float, ...]]) -> Records:
@@ -44,57 +45,58 @@ def to_records(rows: list[tuple[float, ...]]) -> Records:
     return Records(*counts.T, *table[:, 7:].T)
 
 
-def busy_seconds(places: list[list[Place]], now: float) -> NDArray[np.float64]:
-    """[N, I] seconds since the start of the run in which a pod computed."""
+def busy_so_far(places: list[list[Place]], now: int) -> NDArray[np.int64]:
+    """[N, I] nanoseconds since the start of the run in which a pod computed."""
 
-    def total(place: Place) -> float:
+    def total(place: Place) -> int:
         at_work = place.pod is not None and place.pod.busy
-        return place.busy_s + (now - place.pod.since_s if place.pod is not None and at_work else 0.0)
+        return place.busy + (now - place.pod.since if place.pod is not None and at_work else 0)
 
-    return np.array([[total(place) for place in row] for row in places])
+    return np.array([[total(place) for place in row] for row in places], dtype=np.int64)
 
 
 def observe(
     cluster: Cluster,
     slot: int,
-    now: float,
+    now: int,
     requests: Sequence[Request],
     places: list[list[Place]],
     free: list[tuple[int, float, int, float]],
-    busy_s: NDArray[np.float64],
+    busy: NDArray[np.int64],
 ) -> Snapshot:
-    """Look around at the start of a slot; `requests` are all that have arrived, `busy_s` is of the slot that ended."""
+    """Look around at the start of a slot; `requests` are all that have arrived, `busy` is of the slot that ended."""
     integers = ("backlog_prompts", "backlog_requests", "arrived_prompts", "arrived_requests", "phase", "cores")
     shape = (cluster.n_nodes, cluster.n_lms)
     cell = {name: np.zeros(shape, dtype=np.int64) for name in (*integers, "vgpus")}
     oldest, left = np.zeros(shape), np.zeros(shape)
+    before = slot_start(cluster, slot - 1)
     for r in requests:
         if r.outcome is None:
             cell["backlog_requests"][r.target, r.lm] += 1
             cell["backlog_prompts"][r.target, r.lm] += r.prompts - r.prompts_done
-        if (slot - 1) * cluster.slot_s <= r.arrival_s < slot * cluster.slot_s:
+        if before <= r.arrival < now:
             cell["arrived_requests"][r.origin, r.lm] += 1
             cell["arrived_prompts"][r.origin, r.lm] += r.prompts
     for n, i in np.ndindex(*shape):
         place = places[n][i]
         if place.queue:
-            oldest[n, i] = now - place.queue[0].arrival_s
+            oldest[n, i] = (now - place.queue[0].arrival) / PER_S
         seen = place.wanted or place.pod
         if seen is not None:
             cell["cores"][n, i], cell["vgpus"][n, i] = seen.allocation.cores, seen.allocation.vgpus
             cell["phase"][n, i] = Phase.PENDING if isinstance(seen, Wanted) else seen.phase
         if place.pod is not None and place.pod.phase != Phase.READY:
-            left[n, i] = place.pod.until_s - now
+            left[n, i] = (place.pod.until - now) / PER_S
     return Snapshot(
         slot=slot,
-        time_s=now,
+        time_s=now / PER_S,
         oldest_wait_s=oldest,
         phase_left_s=left,
         free_cores=np.array([f[0] for f in free]),
         free_ram_gb=np.array([f[1] for f in free]),
         free_vgpus=np.array([f[2] for f in free]),
         free_vram_gb=np.array([f[3] for f in free]),
-        busy_s=busy_s,
+        busy_s=busy / PER_S,
         age_s=np.zeros(shape[0]),
         **cell,
     )

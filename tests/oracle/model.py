@@ -1,8 +1,10 @@
-"""The things of the simulation, and the order of what happens to them at one and the same instant."""
+"""The things of the simulation, and the order of what happens to them at one and the same instant.
+
+All moments and durations are integers: nanoseconds (tests.oracle.clock).
+"""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
@@ -45,10 +47,10 @@ class Cause(StrEnum):
 class Moment(Event):
     """An event at a given time with a given rank."""
 
-    def __init__(self, env: simpy.Environment, time_s: float, rank: Rank) -> None:
+    def __init__(self, env: simpy.Environment, at: int, rank: Rank) -> None:
         super().__init__(env)
         self._ok, self._value = True, None
-        env.schedule(self, EventPriority(rank), max(0.0, time_s - env.now))
+        env.schedule(self, EventPriority(rank), max(0, at - env.now))
 
 
 @dataclass(eq=False)
@@ -56,16 +58,16 @@ class Request:
     """A request on its way."""
 
     number: int
-    arrival_s: float
+    arrival: int
     origin: int
     lm: int
     prompts: int
     target: int
-    join_s: float = math.inf
+    join: int
     joined: bool = False
     begun: bool = False
     prompts_done: int = 0
-    inference_s: float = 0.0
+    inference: int = 0
     interruptions: int = 0
     outcome: Outcome | None = None
 
@@ -79,12 +81,12 @@ class Pod:
     on_gpu: Counter[int]
     """vGPUs by physical GPU, h of the page."""
     phase: Phase
-    until_s: float
+    until: int
     """When STARTING or TERMINATING ends."""
     process: simpy.Process = field(init=False)
     request: Request | None = None
     """What it works on; a pod with a request is busy."""
-    since_s: float = 0.0
+    since: int = 0
     """Start of the stretch of work that has not been added to any sum yet."""
 
     @property
@@ -97,7 +99,7 @@ class Wanted:
     """A PENDING pod: created, not admitted."""
 
     allocation: Allocation
-    since_s: float
+    since: int
 
 
 @dataclass(eq=False)
@@ -112,4 +114,4 @@ class Place:
     pod: Pod | None = None
     wanted: Wanted | None = None
     """Alone, or behind a pod that is TERMINATING."""
-    busy_s: float = 0.0
+    busy: int = 0

@@ -1,7 +1,8 @@
 """Seeded random scenarios, small and mean: every feature of docs/twin.md turns up in some of them.
 
 `ugly` ones have random real numbers for all durations, so that no two things happen at the same instant. `tied` ones
-have small powers of two, so that many things do, and rounding never decides which comes first.
+have small powers of two, so that many things do, and rounding never decides which comes first. tests.oracle.decimals
+has those whose ties no double can hold.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Scenario:
 
     cluster: Cluster
     arrivals: Arrivals
-    plans: list[RoutingPlan]
+    plans: list[RoutingPlan | None]
     deployments: list[list[Deployment]]
     slots: int
 
@@ -42,7 +43,7 @@ def ugly(seed: int) -> Scenario:
     slowest_s = float(rng.choice([0.01, 1.0, slot_s, 3.0 * slot_s]))
     cluster = Cluster(
         name=f"ugly-{seed}",
-        nodes=tuple(_node(rng, k, lms, vgpus_per_gpu=4) for k in range(n)),
+        nodes=tuple(node_for(rng, k, lms, vgpus_per_gpu=4) for k in range(n)),
         lms=lms,
         latency_s=np.exp(rng.uniform(np.log(1e-3), np.log(slowest_s), (n, n))) * between,
         seconds_per_byte=np.exp(rng.uniform(np.log(1e-9), np.log(1e-6 * slowest_s), (n, n))) * between,
@@ -52,7 +53,7 @@ def ugly(seed: int) -> Scenario:
     )
     count = int(rng.integers(20, 160))
     times = rng.uniform(0.0, slots * slot_s, count)
-    return _scenario(rng, cluster, times, slots, most_vgpus=4)
+    return played_on(rng, cluster, times, slots, most_vgpus=4)
 
 
 def tied(seed: int) -> Scenario:
@@ -63,7 +64,7 @@ def tied(seed: int) -> Scenario:
     between = ~np.eye(n, dtype=np.bool_)
     cluster = Cluster(
         name=f"tied-{seed}",
-        nodes=tuple(_node(rng, k, lms, vgpus_per_gpu=2) for k in range(n)),
+        nodes=tuple(node_for(rng, k, lms, vgpus_per_gpu=2) for k in range(n)),
         lms=lms,
         latency_s=rng.choice([0.0, 1.0, 2.0, 8.0], (n, n)) * between,
         seconds_per_byte=rng.choice([0.0, 0.5, 1.0], (n, n)) * between,
@@ -72,7 +73,7 @@ def tied(seed: int) -> Scenario:
         pending_timeout_s=float(rng.choice([0, 4, 8, 12, 16, 32])),
     )
     times = rng.integers(0, slots * 8, int(rng.integers(20, 160))).astype(np.float64)
-    return _scenario(rng, cluster, times, slots, most_vgpus=1)
+    return played_on(rng, cluster, times, slots, most_vgpus=1)
 
 
 def _between(rng: np.random.Generator, low: float, high: float) -> float:
@@ -80,7 +81,7 @@ def _between(rng: np.random.Generator, low: float, high: float) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-def _node(rng: np.random.Generator, k: int, lms: tuple[LargeModel, ...], vgpus_per_gpu: int) -> Node:
+def node_for(rng: np.random.Generator, k: int, lms: tuple[LargeModel, ...], vgpus_per_gpu: int) -> Node:
     """Draw a node on which sometimes all LMs fit and sometimes hardly one, and no GPU holds the largest."""
     gpus, plenty = int(rng.integers(0, 4)), float(rng.uniform(0.7, 3.0))
     unified = bool(gpus and rng.random() < 0.2)
@@ -160,14 +161,15 @@ def _tied_lm(rng: np.random.Generator, k: int) -> LargeModel:
     )
 
 
-def _scenario(
+def played_on(
     rng: np.random.Generator, cluster: Cluster, times: NDArray[np.float64], slots: int, most_vgpus: int
 ) -> Scenario:
+    """Draw who asks for what at those times, and what is decided."""
     n, i, count = cluster.n_nodes, cluster.n_lms, len(times)
     arrivals = Arrivals.of(times, rng.integers(0, n, count), rng.integers(0, i, count), rng.integers(0, 9, count))
     nowhere = float(rng.choice([0.0, 0.05, 0.3]))
     deployments = _deployments(rng, cluster, slots, most_vgpus)
-    plans = []
+    plans: list[RoutingPlan | None] = []
     for t in range(slots):
         # Mostly to where a deployment of the slot wants the LM, else anywhere.
         wanted = np.zeros((n, i), dtype=np.bool_)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from domain.decisions import NOWHERE, OFF, Allocation, Deployment, RoutingPlan
+from domain.large_model import CpuProfile
+from domain.telemetry import Phase
 from domain.workload import Arrivals
-from tests.oracle.hand import CORE, NODE, VGPU, cluster
+from tests.oracle.hand import CORE, LM, NODE, VGPU, cluster
 from tests.oracle.scenarios import ugly
 from tests.oracle.worlds import assert_equal, step
 from twin.twin import Twin
@@ -57,6 +61,7 @@ def test_a_restored_twin_goes_on_as_if_never_saved() -> None:
 def test_decisions_that_wait_for_the_next_slot_are_saved_too() -> None:
     s = ugly(0)
     original = Twin(s.cluster)
+    assert s.plans[0] is not None
     original.route(s.plans[0])
     for deployment in s.deployments[0]:
         original.deploy(deployment)
@@ -72,6 +77,17 @@ def test_decisions_that_wait_for_the_next_slot_are_saved_too() -> None:
 def test_an_allocation_that_nothing_could_run_with_is_refused(allocation: Allocation) -> None:
     with pytest.raises(ValueError, match="lm0 cannot run on node"):
         Twin(cluster(NODE)).deploy(Deployment(0, (allocation,)))
+
+
+def test_cores_are_refused_where_even_all_of_the_node_are_too_few_and_awaited_where_they_would_do() -> None:
+    hungry = replace(LM, cpu_profiles={"cpu": CpuProfile(((3, 2.0), (4, 1.0)))})
+    for cores in (2, 3, 4):
+        with pytest.raises(ValueError, match="lm0 cannot run on node"):
+            Twin(cluster(NODE, lm=hungry)).deploy(Deployment(0, (Allocation(cores),)))
+    twin = Twin(cluster(NODE))
+    twin.deploy(Deployment(0, (Allocation(4),)))
+    twin.advance(Arrivals.empty())
+    assert twin.observe().phase.tolist() == [[Phase.PENDING]]
 
 
 def test_a_refused_deployment_changes_nothing() -> None:
@@ -101,6 +117,15 @@ def test_arrivals_of_another_slot_are_refused(time_s: float) -> None:
     with pytest.raises(ValueError, match="do not lie in slots 1 to 1"):
         twin.advance(Arrivals.of([time_s], [0], [0], [1]))
     assert [twin.slot, twin.arrived, twin.waiting] == [1, 0, 0]
+
+
+def test_an_arrival_that_rounds_out_of_its_slot_comes_at_the_nearest_moment_of_it() -> None:
+    short = replace(cluster(NODE), slot_s=0.1)
+    twin = Twin(short)
+    for slot in range(4):
+        given = {2: [0.3], 3: [0.3, 0.3]}.get(slot, [])
+        records = twin.advance(Arrivals.of(given, [0] * len(given), [0] * len(given), [1] * len(given)))
+        assert records.arrival_s.tolist() == {2: [0.299999999], 3: [0.3, 0.3]}.get(slot, [])
 
 
 def test_before_the_first_plan_routes_lead_nowhere() -> None:
