@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.cluster import Cluster
+from domain.moments import slots_at
 from domain.telemetry import Records
 from policies.families import make
 from runtime.runs.loop import run_slots
@@ -37,7 +38,7 @@ def table(cluster: Cluster, family: str, workload: str, seed: int, slots: int) -
     """Return the sums by slot of one run."""
     run = run_slots(Twin(cluster), make(family, cluster), load_workload(workload, cluster, seed), slots, seed)
     records = Records.concatenate([result.records for result in run])
-    slot = (records.arrival_s // cluster.slot_s).astype(np.int64)
+    slot = slots_at(records.arrival_s, cluster.slot_s)
     return sums(records.lm, slot, records.success, records.latency_s, slots, cluster.n_lms)
 
 

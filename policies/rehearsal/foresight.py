@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.cluster import Cluster
+from domain.moments import verge
 from domain.objective import normalised_jain, objective, service_rates
 from domain.telemetry import Records, Snapshot
 from policies.rehearsal.profile import Profile, Sums
@@ -162,7 +163,7 @@ class Window:
 
     def add(self, records: Records, cluster: Cluster) -> None:
         """Count the requests that ended in a slot."""
-        mine = records.arrival_s < self.end * cluster.slot_s
+        mine = records.arrival_s < verge(self.end * cluster.slot_s)
         lm, success = records.lm[mine], records.success[mine]
         self.ended = _add(self.ended, np.bincount(lm, minlength=cluster.n_lms))
         self.succeeded = _add(self.succeeded, np.bincount(lm[success], minlength=cluster.n_lms))

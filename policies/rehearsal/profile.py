@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from domain.moments import slots_at
 from domain.telemetry import Records
 
 IntArray = NDArray[np.int64]
@@ -41,7 +42,7 @@ class Profile:
     def of(cls, played: Sequence[Records], first: int, slots: int, slot_s: float, n_lms: int) -> Profile:
         """Count the records of rehearsals that began with slot `first` and had arrivals in `slots` slots."""
         records = Records.concatenate(list(played))
-        row = np.clip(np.floor(records.arrival_s / slot_s).astype(np.int64) - first + 1, 0, slots)
+        row = np.clip(slots_at(records.arrival_s, slot_s) - first + 1, 0, slots)
         cell, success, shape = row * n_lms + records.lm, records.success, (slots + 1, n_lms)
         size = shape[0] * shape[1]
         return cls(

@@ -13,6 +13,7 @@ import yaml
 from numpy.typing import NDArray
 
 from domain.cluster import Cluster
+from domain.moments import slots_at
 from domain.telemetry import Records
 from domain.warnings import warnings_of
 from memory.copying import copy_store
@@ -218,8 +219,7 @@ class Study:
     def _sums(self, run: Recorded, records: Records, cluster: Cluster) -> FloatArray:
         """Sums by slot of arrival of what became of the requests; LMs as in the recording, whoever replayed them."""
         told, summary = run.records, self.recording.summary
-        edges = np.arange(summary.slots) * summary.slot_s
-        slot = np.searchsorted(edges, told.arrival_s[run.order], side="right") - 1
+        slot = slots_at(told.arrival_s[run.order], summary.slot_s)
         own = run.order if records is told else np.argsort(records.request)
         lm = told.lm[run.order]
         return sums(lm, slot, records.success[own], records.latency_s[own], summary.slots, cluster.n_lms)

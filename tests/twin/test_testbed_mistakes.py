@@ -36,7 +36,13 @@ from twin.testbeds import (
         ("latency_s: 0.002", "latency_s: -1", "5: links[1].latency_s must be from 0 to 1e12, not -1."),
         ("gbit_per_s: 4", "gbit_per_s: 0", "5: links[1].gbit_per_s must be from 1e-6 to 1e6, not 0."),
         ("sites:", "latency_weight: 1.5\nsites:", "2: latency_weight must be from 0 to 1, not 1.5."),
-        ("sites:", "slot_s: 0\nsites:", "2: slot_s must be more than 0 and at most 1e12, not 0."),
+        ("sites:", "slot_s: 0\nsites:", "2: slot_s must be from 0.001 to 1e12, not 0."),
+        (
+            "sites:",
+            "slot_s: 0.5\ndeadline_s: 1e9\nsites:",
+            "3: deadline_s must be at most 1,000,000 slots, 500000 s, not 1e+09; "
+            "a run goes on until the last deadline.",
+        ),
         ("sites:", "epoch_slots: 0\nsites:", "2: epoch_slots must be greater than or equal to 1, not 0."),
         (
             "name: small",

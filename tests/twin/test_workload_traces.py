@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from domain.moments import nanoseconds, slots_at
 from tests.workload_files import BRISTOL, BUILTIN, first, same, stream, write
 from twin.workloads import describe, load_workload
 from twin.workloads.randomness import hashed
@@ -52,7 +53,7 @@ def test_a_trace_may_start_late_run_faster_and_repeat(tmp_path: Path) -> None:
 def test_a_trace_has_slots_up_to_the_one_in_which_its_last_request_lies(slot_s: float, whole: int, tenths: int) -> None:
     for last_s in (whole * slot_s, round(whole * slot_s, 6), (whole + tenths / 10) * slot_s):
         slots = slots_of(last_s, slot_s)
-        assert (slots - 1) * slot_s <= last_s < slots * slot_s
+        assert nanoseconds((slots - 1) * slot_s) <= nanoseconds(last_s) < nanoseconds(slots * slot_s)
 
 
 def test_no_request_of_a_trace_is_lost_where_slots_round(tmp_path: Path) -> None:
@@ -89,7 +90,7 @@ def test_every_request_of_a_trace_is_played_once_whatever_the_slots_and_scales(
     played = [workload.arrivals(slot) for slot in range(workload.slots)]
     assert sum(map(len, played)) == len(part.time_s)
     for slot, arrivals in enumerate(played):
-        assert ((arrivals.time_s >= slot * slot_s) & (arrivals.time_s < (slot + 1) * slot_s)).all()
+        assert (slots_at(arrivals.time_s, slot_s) == slot).all()
 
 
 def test_conditions_choose_rows_but_do_not_move_them_in_time(tmp_path: Path) -> None:

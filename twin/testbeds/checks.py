@@ -24,6 +24,8 @@ from twin.testbeds.schema import (
 
 Link = tuple[str, str, str]
 """Sites or nodes, from, to."""
+MOST_SLOTS = 1_000_000
+"""Slots in which a request may live: as many come after the last arrivals of every run and rehearsal."""
 MOST_SPEEDS = 50_000_000
 """Seconds per prompt by worker, LM and number of cores, which the twin keeps in one table: 400 MB."""
 
@@ -36,6 +38,10 @@ def problems(testbed: TestbedFile) -> Iterator[Problem]:
         ("lms", [lm.name for lm in testbed.lms]),
     ):
         yield from _duplicates(field, names)
+    longest_s = MOST_SLOTS * testbed.slot_s.value
+    if testbed.deadline_s.value > longest_s:
+        what = f"must be at most {MOST_SLOTS:,} slots, {longest_s:g} s, not {testbed.deadline_s.value:g}"
+        yield ("deadline_s",), f"{what}; a run goes on until the last deadline"
     yield from _sources(testbed)
     yield from _links(testbed)
     for n, node in enumerate(testbed.nodes):

@@ -79,6 +79,7 @@ Name = Annotated[str, AfterValidator(_name)]
 # Upper bounds far beyond any hardware keep quotients and sums of these finite.
 Positive = Annotated[Quantity, _number("more than 0 and at most 1e12", lambda v: 0 < v <= 1e12)]
 NotNegative = Annotated[Quantity, _number("from 0 to 1e12", lambda v: 0 <= v <= 1e12)]
+SlotLength = Annotated[Quantity, _number("from 0.001 to 1e12", lambda v: 1e-3 <= v <= 1e12)]
 Weight = Annotated[Quantity, _number("from 0 to 1", lambda v: 0 <= v <= 1)]
 Bandwidth = Annotated[Quantity, _number("from 1e-6 to 1e6", lambda v: 1e-6 <= v <= 1e6)]
 Points = dict[Annotated[WholeKey, Field(ge=1, le=1024)], Positive]
@@ -221,7 +222,7 @@ class TestbedFile(FileModel):
     source: Text | None = None
     sources: dict[Name, Text] = {}
     """Sources that several numbers share, by a short name."""
-    slot_s: Positive = Quantity(value=30.0)
+    slot_s: SlotLength = Quantity(value=30.0)
     epoch_slots: Annotated[int, Field(ge=1, le=1_000_000)] = 50
     deadline_s: Positive = Quantity(value=900.0)
     latency_weight: Weight = Quantity(value=0.5)

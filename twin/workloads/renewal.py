@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.errors import InputError
+from domain.moments import slots_until
 from domain.workload import Arrivals
 from twin.traces import WINDOW_S
 from twin.workloads.batches import BatchSizes
 from twin.workloads.choice import Choice
 from twin.workloads.limits import MOST_IN_WINDOW
 from twin.workloads.randomness import Part, Recent, generator
-from twin.workloads.replay import slots_of
 from twin.workloads.usage import Coverage
 
 SLACK = 1e-9
@@ -140,7 +140,7 @@ class RenewalStream:
         clock = self._clock
         begun = ceil((slots * clock.slot_s * clock.scale + clock.start_s) / WINDOW_S - SLACK) - clock.first
         played = min(max(begun, 0), clock.windows)
-        length = slots_of(np.nextafter(clock.round_s / clock.scale, 0.0), clock.slot_s)
+        length = slots_until(clock.round_s / clock.scale, clock.slot_s)
         return Coverage(self._title, "windows", played, clock.windows, length, clock.repeat)
 
     def describe(self) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from domain.moments import slots_at, verge
 from domain.workload import Arrivals
 from twin.workloads.choice import Choice
 from twin.workloads.usage import Coverage
@@ -42,7 +43,7 @@ class ReplayStream:
         round_, place = divmod(slot, self.length)
         if round_ and not self.repeat:
             return Arrivals.empty()
-        a, b = np.searchsorted(self.time_s, [place * self.slot_s, (place + 1) * self.slot_s])
+        a, b = np.searchsorted(self.time_s, [verge(place * self.slot_s), verge((place + 1) * self.slot_s)])
         times = self.time_s[a:b]
         if round_:
             start, end = slot * self.slot_s, np.nextafter((slot + 1) * self.slot_s, 0.0)
@@ -53,7 +54,7 @@ class ReplayStream:
     def coverage(self, slots: int) -> Coverage:
         """Return how many of the requests, or of those of a round, come in so many slots."""
         total = len(self.time_s)
-        played = total if slots >= self.length else int(np.searchsorted(self.time_s, slots * self.slot_s))
+        played = total if slots >= self.length else int(np.searchsorted(self.time_s, verge(slots * self.slot_s)))
         return Coverage(self.title, "requests", played, total, self.length, self.repeat)
 
     def describe(self) -> str:
@@ -68,14 +69,8 @@ class ReplayStream:
 
 
 def slots_of(last_s: float, slot_s: float) -> int:
-    """Return how many slots it takes until a request at `last_s` has arrived.
-
-    Slot t is [t * slot_s, (t + 1) * slot_s) in the products as they round, which a quotient does not always say.
-    """
-    slots = max(1, math.floor(last_s / slot_s))
-    while slots * slot_s <= last_s:
-        slots += 1
-    return slots
+    """Return how many slots it takes until a request at `last_s` has arrived."""
+    return int(slots_at(last_s, slot_s)) + 1
 
 
 def resample(
