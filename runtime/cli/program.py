@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from domain.errors import InputError
-from runtime.cli.arguments import evaluate, experiments, looks, whatif
+from runtime.cli.arguments import evaluate, experiments, looks, show, whatif
 
 INTERRUPTED = 130
 
@@ -93,6 +93,7 @@ app.command()(experiments.compare)
 app.command("evaluate-model")(evaluate.evaluate_model)
 app.command()(looks.families)
 app.command()(looks.report)
+app.command()(show.show)
 app.command()(whatif.whatif)
 app.command("compile")(looks.compile_ahead)
 _group("trace", "Look at traces of requests.").command("inspect")(looks.trace_inspect)

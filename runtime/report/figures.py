@@ -37,6 +37,8 @@ REPORTED = {"RF": (406.0, 0.62), "MA": (74.0, 0.90)}
 
 Point = tuple[float, float]
 LABEL_SIZE = 9
+MOST_VALUES = 70
+"""Bars up to which each one's value is written above it."""
 REACHES = (9, 20, 32, 44)
 """Points of distance from a marker to its label, nearest first; beyond the first a line joins them."""
 DIRECTIONS = ((1, 0), (0, 1), (0, -1), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1))
@@ -73,7 +75,7 @@ def save(folder: Path, name: str, figure: Callable[[], Figure]) -> list[Path]:
     return [folder / f"{name}.png", folder / f"{name}.svg"]
 
 
-def _settle(figure: Figure) -> None:
+def settle(figure: Figure) -> None:
     """Lay the figure out for good: to do it again for each file would take half of the time."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
@@ -87,6 +89,13 @@ def _style(summary: Summary, family: str) -> tuple[str, str, str]:
 def _key(marker: str, fill: str, label: str) -> Line2D:
     """What the legend shows of a marker."""
     return Line2D([], [], ls="none", marker=marker, ms=9, mfc=fill, mec="black", mew=0.6, label=label)
+
+
+def _hollow(marker: str, colour: str, family: str) -> Line2D:
+    """What the legend shows of a figure that P1 reports."""
+    who = "the agents (MA)" if family == "MA" else family
+    label = f"hollow: {who} in P1,\nas section VI reports it,\nno result of this run"
+    return Line2D([], [], ls="none", marker=marker, ms=9, mfc="none", mec=colour, mew=1.6, label=label)
 
 
 def latency_and_fairness(summary: Summary) -> Figure:
@@ -116,7 +125,7 @@ def latency_and_fairness(summary: Summary) -> Figure:
             axes.plot(x_s, fairness, ls="none", marker=marker, ms=10, mfc="none", mec=colour, mew=1.6, zorder=3)
             points.append((x_s, fairness))
             labels.append(f"{family} (P1)")
-        handles.append(_key("o", "none", "hollow: P1's own testbed,\nas section VI reports it"))
+            handles.append(_hollow(marker, colour, family))
     axes.set_xlabel("mean end-to-end latency of served requests (s), less is better")
     axes.set_ylabel("normalised Jain's index $F_{norm}$, 1 is best")
     axes.set_title(_title(summary, shown), loc="left", fontsize=10)
@@ -125,7 +134,7 @@ def latency_and_fairness(summary: Summary) -> Figure:
     axes.set_xlim(0, 1.12 * max((x for x, _ in points if x), default=1.0))
     axes.grid(color="0.88", lw=0.6)
     figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=9, labelspacing=0.9)
-    _settle(figure)
+    settle(figure)
     _label_points(axes, points, labels, arms)
     return figure
 
@@ -200,6 +209,8 @@ def per_lm(summary: Summary) -> Figure:
     }
     shown = [value for row in (*latency.values(), *success.values()) for value in row]
     _bars(above, summary, groups, latency)
+    above.set_ymargin(0.12)
+    _values(above, latency)
     above.set_ylabel("mean end-to-end latency\nof served requests (s)")
     above.set_title(f"{_title(summary, shown)}\n\n(a) latency, less is better", loc="left", fontsize=10)
     _bars(below, summary, groups, success)
@@ -215,7 +226,7 @@ def per_lm(summary: Summary) -> Figure:
         handleheight=1.4,
         labelspacing=0.8,
     )
-    _settle(figure)
+    settle(figure)
     return figure
 
 
@@ -263,6 +274,27 @@ def _bars(axes: Axes, summary: Summary, groups: Sequence[str], values: dict[str,
     if len(groups) > 1:
         axes.axvline(len(groups) - 1.5, color="0.6", lw=0.8, ls=":")
     axes.grid(axis="y", color="0.88", lw=0.6)
+
+
+def _values(axes: Axes, values: dict[str, list[Interval | None]]) -> None:
+    """Write above each bar what it stands for: beside one of hundreds of seconds, one of a second cannot be seen."""
+    groups = max(map(len, values.values()))
+    if len(values) * groups > MOST_VALUES:
+        return
+    width = 0.84 / len(values)
+    for k, row in enumerate(values.values()):
+        for group, value in enumerate(row):
+            if value is not None:
+                axes.annotate(
+                    f"{value.median:.3g}" if value.median < 1000 else f"{value.median:,.0f}",
+                    (group - 0.42 + (k + 0.5) * width, value.high),
+                    (0, 3),
+                    textcoords="offset points",
+                    fontsize=7,
+                    rotation=90,
+                    ha="center",
+                    va="bottom",
+                )
 
 
 def _title(summary: Summary, shown: Sequence[Interval | None]) -> str:

@@ -12,8 +12,21 @@ if "MPLCONFIGDIR" not in os.environ and (_folder := writable_folder()) is not No
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.transforms import Bbox
 
-__all__ = ["Axes", "Bbox", "Figure", "Line2D", "mpl"]
+__all__ = [
+    "Axes",
+    "Bbox",
+    "Colormap",
+    "Figure",
+    "Line2D",
+    "LinearSegmentedColormap",
+    "PolyCollection",
+    "Rectangle",
+    "mpl",
+]

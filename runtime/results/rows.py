@@ -15,7 +15,9 @@ ROWS_PER_BYTE = 1
 happens 6; a file that was made to swell holds thousands for each."""
 
 
-def read_rows(path: Path, family: str, seed: int, names: Sequence[str], numbers: Sequence[str]) -> pa.Table:
+def read_rows(
+    path: Path, family: str, seed: int, names: Sequence[str], numbers: Sequence[str], per_byte: int = ROWS_PER_BYTE
+) -> pa.Table:
     """Read columns of the rows of one family on one seed.
 
     Args:
@@ -24,6 +26,7 @@ def read_rows(path: Path, family: str, seed: int, names: Sequence[str], numbers:
         seed: of the run.
         names: columns that hold names, or none in some rows; they come as dictionaries.
         numbers: columns that hold a number in every row.
+        per_byte: rows that the file may hold for each of its bytes, beyond FREE_ROWS.
 
     Raises:
         ValueError: it is no Parquet file, a column is missing or of another kind, or it says that it holds more rows
@@ -34,7 +37,7 @@ def read_rows(path: Path, family: str, seed: int, names: Sequence[str], numbers:
     try:
         with pq.ParquetFile(path) as file:
             rows, schema = file.metadata.num_rows, file.schema_arrow
-        if rows > FREE_ROWS + ROWS_PER_BYTE * size:
+        if rows > FREE_ROWS + per_byte * size:
             raise ValueError(f"says that it holds {rows:,} rows in {size:,} bytes")
         for columns, fits, what in ((numbers, _is_number, "numbers"), (names, _is_name, "names")):
             for name in columns:

@@ -21,6 +21,7 @@ from policies.families import Recipe
 from runtime.agents.families import has_agents
 from runtime.results.columns import RECORDS, SLOTS, merge
 from runtime.results.labels import family_label
+from runtime.results.recording import RUN_ID, Recorded, Recording, read_records
 from runtime.results.run_folder import RunFolder
 from runtime.results.summary import FamilyResult
 from runtime.results.versions import versions
@@ -29,7 +30,6 @@ from runtime.runs.progress import RunProgress
 from runtime.whatif.answer import WHATIF, Change, Check, Replay, WhatIf
 from runtime.whatif.difference import CONFIDENCE, block_slots, differences, figure_names, figures, sums
 from runtime.whatif.edits import Edits, moved, moves
-from runtime.whatif.recording import RUN_ID, Recorded, Recording, read_records
 from runtime.whatif.replay import RESULT, NoDecisions, Requests, play_decisions, play_rules
 from twin.testbeds import TestbedFile, to_yaml
 

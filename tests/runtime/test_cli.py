@@ -27,6 +27,7 @@ COMMANDS = [
     ["evaluate-model"],
     ["families"],
     ["report"],
+    ["show"],
     ["trace", "inspect"],
     ["testbed", "show"],
     ["compile"],

@@ -119,6 +119,28 @@ def test_what_p1_reports_is_drawn_where_its_testbed_and_workload_are_meant() -> 
     assert sorted(texts) == sorted(CROWD)
 
 
+def test_the_legend_says_of_each_hollow_marker_whose_figures_it_shows() -> None:
+    handles = latency_and_fairness(summary(CROWD)).legends[0].legend_handles
+    hollow = {
+        handle.get_marker(): str(handle.get_label())
+        for handle in handles
+        if isinstance(handle, Line2D) and handle.get_markerfacecolor() == "none"
+    }
+    assert set(hollow) == {"D", "*"}
+    assert "the agents (MA) in P1" in hollow["*"]
+    assert "RF in P1" in hollow["D"]
+    assert all("no result of this run" in text for text in hollow.values())
+
+
+def test_each_latency_bar_says_its_value_however_small_it_is() -> None:
+    points: dict[str, tuple[float | None, float]] = {"RR": (616.4, 0.7), "RF": (1.44, 1.0), "LL": (None, 0.0)}
+    above = per_lm(summary(points, seeds=(0,))).axes[0]
+    texts = [text.get_text() for text in above.texts]
+    assert texts == ["616"] * 4 + ["1.44"] * 4
+    ground = {round(text.xy[1], 2) for text in above.texts if isinstance(text, Annotation)}
+    assert ground == {616.4, 1.44}
+
+
 def test_a_family_that_served_nobody_has_no_point_and_says_so() -> None:
     figure = latency_and_fairness(summary({"RR": (None, 0.0), "RL": (55.0, 1.0)}, workload="real"))
     assert [label.get_text() for label in annotations(figure)] == ["RL"]

@@ -21,9 +21,9 @@ import runtime.runs.experiment
 import runtime.whatif.difference
 import runtime.whatif.replay
 from domain.workload import Arrivals
+from runtime.results.recording import open_recording
 from runtime.results.slots import SlotResult
 from runtime.runs.loop import run_slots
-from runtime.whatif.recording import open_recording
 from tests.recordings import BRISTOL, DRAW, asked, digests, edgewise, of, refused
 from twin.workloads import load_workload
 

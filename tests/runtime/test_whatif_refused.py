@@ -100,7 +100,7 @@ def _spoilt(table: pa.Table, column: str, values: list[object]) -> pa.Table:
         ("prompts", [0], "without prompts"),
         ("request", [5, 5], "holds a request of RL twice"),
         ("lm", ["LM7"], "names 'LM7' as lm, which testbed.yaml has not"),
-        ("lm", [None], "holds a request without lm"),
+        ("lm", [None], "holds a row without lm"),
     ],
 )
 def test_damaged_records_are_one_sentence(

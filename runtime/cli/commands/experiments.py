@@ -19,6 +19,7 @@ from policies.families import FAMILIES
 from runtime.agents.families import family_code
 from runtime.agents.request import AgentRequest
 from runtime.cli.commands.requests import Request, folder_name, read_request, to_resume
+from runtime.cli.commands.shows import show_brief
 from runtime.report.tables import output_console, report
 from runtime.results.run_folder import RunFolder
 from runtime.results.versions import versions
@@ -112,7 +113,11 @@ def execute(
         place = folder.publish()
     for part in report(summary, console.width, explain):
         console.print(part)
-    console.print(f"\nRun folder: {place} (records, slots, summary, figures)\n", soft_wrap=True)
+    console.print()
+    show_brief(place, console)
+    console.print(f"\nRun folder: {place} (records, slots, summary, figures)", soft_wrap=True)
+    more = f"More of what was decided: {command_name()} show {shlex.quote(str(place))}\n"
+    console.print(more, soft_wrap=True, markup=False)
     if (place / JOURNAL).exists():
         errors.print(_waiting(place / JOURNAL), soft_wrap=True, markup=False, highlight=False)
     return place

@@ -18,12 +18,12 @@ from runtime.agents.families import family_code
 from runtime.agents.request import memory_address
 from runtime.cli.commands.experiments import command_name
 from runtime.report.tables import output_console
+from runtime.results.recording import Recording, open_recording
 from runtime.results.run_folder import RunFolder
 from runtime.runs.interrupts import goes_on
 from runtime.runs.progress import RunProgress
 from runtime.whatif.answer import WhatIf
 from runtime.whatif.edits import Edits, cluster_for, edited, origins
-from runtime.whatif.recording import Recording, open_recording
 from runtime.whatif.replay import rules_of
 from runtime.whatif.report import report
 from runtime.whatif.study import Study, decided_by_rules

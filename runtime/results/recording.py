@@ -23,7 +23,7 @@ from domain.errors import InputError
 from domain.telemetry import Outcome, Records
 from domain.workload import Arrivals
 from runtime.results.columns import RECORDS, SLOTS
-from runtime.results.rows import read_rows
+from runtime.results.rows import ROWS_PER_BYTE, read_rows
 from runtime.results.summary import FamilyResult, Summary, load_summary
 from twin.files import load_yaml
 from twin.testbeds import TestbedFile, read_testbed
@@ -112,25 +112,25 @@ class Recording:
         result = next(run for run in self.summary.of(family) if run.seed == seed)
         records = read_records(self.folder / RECORDS, self.cluster, family, seed)
         self._check(records, result)
-        arrived = _rows(self.folder / SLOTS, family, seed, [], ["arrived_requests"])
+        arrived = rows_of(self.folder / SLOTS, family, seed, [], ["arrived_requests"])
         missing = int(np.sum(arrived.column("arrived_requests").to_numpy())) - len(records)
         if missing < 0:
-            raise _damaged(self.folder / RECORDS, f"holds {-missing} requests of {family} more than {SLOTS} says came")
+            raise damaged(self.folder / RECORDS, f"holds {-missing} requests of {family} more than {SLOTS} says came")
         return Recorded(result, records, missing)
 
     def _check(self, records: Records, result: FamilyResult) -> None:
         path, span_s = self.folder / RECORDS, self.summary.slots * self.summary.slot_s
         if len(records) != sum(result.telemetry.arrived.values()):
             told = sum(result.telemetry.arrived.values())
-            raise _damaged(path, f"holds {len(records)} requests of {result.family}, and summary.json counts {told}")
+            raise damaged(path, f"holds {len(records)} requests of {result.family}, and summary.json counts {told}")
         if len(records) == 0:
             raise InputError(f"{self.folder} holds no request of {result.family}: there is nothing to play again.")
         if np.unique(records.request).size != len(records):
-            raise _damaged(path, f"holds a request of {result.family} twice")
+            raise damaged(path, f"holds a request of {result.family} twice")
         if not (np.isfinite(records.arrival_s) & (records.arrival_s >= 0.0) & (records.arrival_s < span_s)).all():
-            raise _damaged(path, f"holds a request of {result.family} that came outside of the {span_s:g} s of the run")
+            raise damaged(path, f"holds a request of {result.family} that came outside of the {span_s:g} s of the run")
         if (records.prompts < 1).any():
-            raise _damaged(path, f"holds a request of {result.family} without prompts")
+            raise damaged(path, f"holds a request of {result.family} without prompts")
 
 
 def open_recording(folder: Path) -> Recording:
@@ -142,11 +142,11 @@ def open_recording(folder: Path) -> Recording:
     summary = load_summary(folder)
     for name in ("testbed.yaml", "settings.yaml", RECORDS, SLOTS):
         if not (folder / name).is_file():
-            raise InputError(f"{folder} has no {name}: without it the run cannot be played again.")
+            raise InputError(f"{folder} has no {name}: it is not the whole folder of a run.")
     testbed = read_testbed(folder / "testbed.yaml")
     cluster = replace(to_cluster(testbed), latency_weight=summary.latency_weight)
     if [node.name for node in cluster.nodes] != summary.nodes or [lm.name for lm in cluster.lms] != summary.lms:
-        raise _damaged(folder / "testbed.yaml", "has other nodes or LMs than summary.json")
+        raise damaged(folder / "testbed.yaml", "has other nodes or LMs than summary.json")
     modes = load_yaml(folder / "settings.yaml", _Settings).agents
     return Recording(folder, summary, testbed, cluster, modes is not None and modes.dry_run)
 
@@ -157,28 +157,31 @@ def read_records(path: Path, cluster: Cluster, family: str, seed: int) -> Record
     Raises:
         InputError: the file is damaged, or names what the cluster has not.
     """
-    table = _rows(path, family, seed, ["lm", "origin", "target", "outcome"], [*COUNTS, *SECONDS])
+    table = rows_of(path, family, seed, ["lm", "origin", "target", "outcome"], [*COUNTS, *SECONDS])
     nodes, lms = cluster.node_index, cluster.lm_index
     outcomes = {outcome.name.lower(): int(outcome) for outcome in Outcome}
     columns: dict[str, Any] = {name: table.column(name).to_numpy().astype(np.int64) for name in COUNTS}
     columns |= {name: table.column(name).to_numpy().astype(np.float64) for name in SECONDS}
     return Records(
-        lm=_indices(path, table, "lm", lms),
-        origin=_indices(path, table, "origin", nodes),
-        target=_indices(path, table, "target", nodes, null=NOWHERE),
-        outcome=_indices(path, table, "outcome", outcomes),
+        lm=indices_of(path, table, "lm", lms),
+        origin=indices_of(path, table, "origin", nodes),
+        target=indices_of(path, table, "target", nodes, null=NOWHERE),
+        outcome=indices_of(path, table, "outcome", outcomes),
         **columns,
     )
 
 
-def _rows(path: Path, family: str, seed: int, names: Sequence[str], numbers: Sequence[str]) -> pa.Table:
+def rows_of(
+    path: Path, family: str, seed: int, names: Sequence[str], numbers: Sequence[str], per_byte: int = ROWS_PER_BYTE
+) -> pa.Table:
+    """Rows of one family on one seed, as `read_rows`; raises InputError where the file is damaged."""
     try:
-        return read_rows(path, family, seed, names, numbers)
+        return read_rows(path, family, seed, names, numbers, per_byte)
     except (ValueError, OSError) as error:
-        raise _damaged(path, str(error)) from None
+        raise damaged(path, str(error)) from None
 
 
-def _indices(
+def indices_of(
     path: Path, table: pa.Table, name: str, known: dict[str, int], null: int | None = None
 ) -> NDArray[np.int64]:
     """A column of names as indices; raises InputError for a name that is not known, or none where one is needed."""
@@ -186,17 +189,18 @@ def _indices(
     if not isinstance(column, pa.DictionaryArray):
         column = column.dictionary_encode()
     if column.null_count and null is None:
-        raise _damaged(path, f"holds a request without {name}")
+        raise damaged(path, f"holds a row without {name}")
     used = column.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     place = np.full(len(column.dictionary) + 1, NOWHERE if null is None else null, dtype=np.int64)  # last: no name
     for k, entry in enumerate(column.dictionary.to_pylist()):
         if entry in known:
             place[k] = known[entry]
         elif (used == k).any():
-            raise _damaged(path, f"names {entry!r} as {name}, which testbed.yaml has not")
+            raise damaged(path, f"names {entry!r} as {name}, which testbed.yaml has not")
     found: NDArray[np.int64] = place[used]
     return found
 
 
-def _damaged(path: Path, what: str) -> InputError:
+def damaged(path: Path, what: str) -> InputError:
+    """The error that says in what way a file of a run folder is damaged."""
     return InputError(f"{path} {what}; the run folder is damaged.")

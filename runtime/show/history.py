@@ -1,0 +1,162 @@
+"""What one family did on one seed: pods and routes as stretches of slots, and the requests, read from a run folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domain.cluster import Cluster
+from domain.decisions import NOWHERE, Allocation
+from domain.errors import InputError
+from domain.telemetry import Phase, Records
+from runtime.results.changes import PHASE_NAMES, PLACEMENTS, ROUTES
+from runtime.results.columns import RECORDS
+from runtime.results.recording import Recording, damaged, indices_of, read_records, rows_of
+from runtime.results.summary import FamilyResult, Summary
+
+CHANGES_PER_BYTE = 100
+"""Rows that a file of changes may hold for each of its bytes: routes that rotate pack well."""
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Spans:
+    """Stretches of slots in which the cells of an [N, I] array kept their values; all columns have one length.
+
+    A cell has no stretch before its first change.
+    """
+
+    node: Ints
+    lm: Ints
+    start: Ints
+    """First slot."""
+    end: Ints
+    """The slot after the last."""
+    values: tuple[Ints, ...]
+
+    def until(self, slots: int) -> Spans:
+        """The part of the stretches in the first so many slots."""
+        kept = np.flatnonzero(self.start < slots)
+        cut = self._those(kept)
+        return Spans(cut.node, cut.lm, cut.start, np.minimum(cut.end, slots), cut.values)
+
+    def at(self, slot: int) -> Spans:
+        """The stretches that a slot lies in, at most one for each cell."""
+        return self._those(np.flatnonzero((self.start <= slot) & (slot < self.end)))
+
+    @property
+    def slots(self) -> Ints:
+        """Length of each stretch."""
+        return self.end - self.start
+
+    def _those(self, chosen: Ints) -> Spans:
+        values = tuple(column[chosen] for column in self.values)
+        return Spans(self.node[chosen], self.lm[chosen], self.start[chosen], self.end[chosen], values)
+
+
+@dataclass(frozen=True)
+class History:
+    """One family on one seed."""
+
+    folder: Path
+    summary: Summary
+    cluster: Cluster
+    result: FamilyResult
+    records: Records
+    pods: Spans | None
+    """Values: phase at the end of the slot, cores, vGPUs; None where the folder was written before they were kept."""
+    routes: Spans | None
+    """Values: target, or NOWHERE; None as above."""
+
+    @property
+    def family(self) -> str:
+        """Code or mix."""
+        return self.result.family
+
+    @property
+    def slots(self) -> int:
+        """Slots with new requests."""
+        return self.summary.slots
+
+    @cached_property
+    def arrival_slot(self) -> Ints:
+        """[R] slot in which each request came."""
+        return np.asarray(self.records.arrival_s // self.summary.slot_s, dtype=np.int64)
+
+    @property
+    def title(self) -> str:
+        """What is shown, in a line."""
+        summary = self.summary
+        return f"{summary.testbed}, workload {summary.workload}: {self.family}, seed {self.result.seed}"
+
+
+def read_history(recording: Recording, family: str, seed: int) -> History:
+    """Read what one family did on one seed.
+
+    Raises:
+        InputError: the folder holds no such run, or is damaged.
+    """
+    summary, cluster, folder = recording.summary, recording.cluster, recording.folder
+    if family not in summary.families:
+        raise InputError(f"{folder} holds no run of {family}; --family must be one of {', '.join(summary.families)}.")
+    if seed not in summary.seeds:
+        seeds = ", ".join(map(str, summary.seeds))
+        raise InputError(f"{folder} holds no run on seed {seed}; --seed must be one of {seeds}.")
+    result = next(run for run in summary.of(family) if run.seed == seed)
+    records = read_records(folder / RECORDS, cluster, family, seed)
+    routes = _spans(folder / ROUTES, cluster, result, "origin", ["target"], [])
+    pods = None
+    if routes is not None and not routes.start.size:  # whoever ran it kept neither
+        routes = None
+    elif routes is not None:
+        pods = _spans(folder / PLACEMENTS, cluster, result, "node", ["phase"], ["cores", "vgpus"])
+    return History(folder, summary, cluster, result, records, pods, routes)
+
+
+def _spans(
+    path: Path, cluster: Cluster, result: FamilyResult, row: str, names: list[str], numbers: list[str]
+) -> Spans | None:
+    """Read a file of changes; None where there is none."""
+    if not path.exists():
+        return None
+    known = {"phase": {name: k for k, name in enumerate(PHASE_NAMES)}, "target": cluster.node_index}
+    columns = [row, "lm", *names]
+    table = rows_of(path, result.family, result.seed, columns, ["slot", *numbers], CHANGES_PER_BYTE)
+    node = indices_of(path, table, row, cluster.node_index)
+    lm = indices_of(path, table, "lm", cluster.lm_index)
+    null = NOWHERE if "target" in names else None
+    values = [indices_of(path, table, name, known[name], null) for name in names]
+    values += [table.column(name).to_numpy().astype(np.int64) for name in numbers]
+    slot = table.column("slot").to_numpy().astype(np.int64)
+    if ((slot < 0) | (slot >= result.slots)).any():
+        raise damaged(path, f"holds a slot of {result.family} outside of the {result.slots} slots of the run")
+    order = np.lexsort((slot, lm, node))
+    node, lm, slot = node[order], lm[order], slot[order]
+    goes_on = (node[1:] == node[:-1]) & (lm[1:] == lm[:-1])
+    if (goes_on & (slot[1:] == slot[:-1])).any():
+        raise damaged(path, f"holds a change of {result.family} twice")
+    end = np.append(np.where(goes_on, slot[1:], result.slots), result.slots)[: slot.size]
+    return Spans(node, lm, slot, end, tuple(column[order] for column in values))
+
+
+def form(cores: int, vgpus: int) -> str:
+    """How much a pod gets, in words: '2 vGPUs'; 'off' for nothing."""
+    amount, unit = (vgpus, "vGPU") if vgpus else (cores, "core")
+    if Allocation(cores, vgpus).is_off:
+        return "off"
+    return f"{amount} {unit}" + ("s" if amount != 1 else "")
+
+
+PHASE_WORDS = {
+    Phase.OFF: "off",
+    Phase.STARTING: "starting",
+    Phase.READY: "ready",
+    Phase.TERMINATING: "stopping",
+    Phase.PENDING: "pending",
+}
+"""Phases as they are shown."""
