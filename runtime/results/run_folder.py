@@ -260,6 +260,10 @@ def _published_parts(target: Path) -> Path:
     return target.with_name(f".{target.name}.parts")
 
 
+def _lock_file(target: Path) -> Path:
+    return target.with_name(f".{target.name}.lock")
+
+
 def _trash(target: Path) -> Path:
     return target.with_name(f".{target.name}.trash")
 
@@ -277,6 +281,7 @@ def _check_free(path: Path, target: Path) -> None:
     if target.exists():
         if target.name and not _partial(target).exists():
             discard(_published_parts(target))  # a publishing was killed at its very end
+            _lock_file(target).unlink(missing_ok=True)
         raise InputError(f"{path} already exists; choose another --out or remove it.")
 
 
@@ -284,7 +289,7 @@ def _lock(target: Path) -> Lock | None:
     """Lock the name of a run; None where another process builds it."""
     try:
         make_folder(target.parent)
-        return try_lock(target.with_name(f".{target.name}.lock"))
+        return try_lock(_lock_file(target))
     except OSError as error:
         raise refusal(f"{target.parent} cannot hold the run folder", error) from None
 
