@@ -179,7 +179,7 @@ def _status(work: Callable[[], None]) -> int:
         return error.status
     except KeyboardInterrupt as error:
         print(f"edgewise: interrupted; {error}")
-        return 130
+        return getattr(error, "status", 130)
     except OSError as error:
         print(f"edgewise: {error}")
         return 1

@@ -1,8 +1,8 @@
 """The `edgewise` command: what it offers, what it says when something is wrong, and its exit status.
 
 Status 0: done. 1: the machine could not (disk full, no permission, a store away). 2: the input is wrong. 130:
-interrupted. What a command takes is in `runtime.cli.arguments`; what it does is in `runtime.cli.commands`, imported
-when it runs, so that --help does not wait for a compiler.
+interrupted; 143: ended by SIGTERM. What a command takes is in `runtime.cli.arguments`; what it does is in
+`runtime.cli.commands`, imported when it runs, so that --help does not wait for a compiler.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from typer.core import TyperGroup
 
 from domain.errors import InputError
 from runtime.cli.arguments import evaluate, experiments, looks, show, whatif
-
-INTERRUPTED = 130
+from runtime.runs.interrupts import INTERRUPTED, TERMINATED
 
 
 class Guarded(TyperGroup):
@@ -33,7 +32,7 @@ class Guarded(TyperGroup):
             raise typer.Exit(error.status) from None
         except KeyboardInterrupt as error:
             typer.echo(f"edgewise: interrupted; {error}" if str(error) else "edgewise: interrupted.", err=True)
-            raise typer.Exit(INTERRUPTED) from None
+            raise typer.Exit(getattr(error, "status", INTERRUPTED)) from None
         except OSError as error:
             if error.errno == errno.EPIPE:
                 raise
@@ -108,6 +107,6 @@ def main() -> None:
     try:
         app(prog_name="edgewise")
     except SystemExit as end:
-        if end.code == INTERRUPTED:  # it ends already: a second Ctrl-C would only print a traceback
+        if end.code in (INTERRUPTED, TERMINATED):  # it ends already: a second Ctrl-C would only print a traceback
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         raise

@@ -1,10 +1,11 @@
-"""kill -9 in the middle of a slot: the same command, or --resume, goes on at that slot and decides nothing twice."""
+"""Stopped in the middle of a slot: the same command, or --resume, goes on at that slot and decides nothing twice."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -60,17 +61,25 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("at", "with_resume", "rehearse"),
+    ("at", "how", "with_resume", "rehearse"),
     [
-        (("deployer", 1, "VM4"), False, "off"),
-        (("scheduler", 2, ""), True, "off"),
-        (("planner", 2, ""), False, "off"),
-        (("deployer", 2, "VM4"), True, "all"),
-        (("planner", 2, ""), False, "all"),
+        (("deployer", 1, "VM4"), signal.SIGKILL, False, "off"),
+        (("deployer", 1, "VM4"), signal.SIGTERM, True, "off"),
+        (("scheduler", 2, ""), signal.SIGKILL, True, "off"),
+        (("scheduler", 2, ""), signal.SIGINT, False, "all"),
+        (("planner", 2, ""), signal.SIGKILL, False, "off"),
+        (("deployer", 2, "VM4"), signal.SIGKILL, True, "all"),
+        (("planner", 2, ""), signal.SIGKILL, False, "all"),
     ],
 )
 def test_a_run_that_is_killed_goes_on_at_its_slot(
-    at: Asked, with_resume: bool, rehearse: str, house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    at: Asked,
+    how: signal.Signals,
+    with_resume: bool,
+    rehearse: str,
+    house: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(house))
     text = re.sub(r"(?m)^deadline_s: .*", "deadline_s: 30", to_yaml(read_testbed("bristol")))
@@ -90,8 +99,12 @@ def test_a_run_that_is_killed_goes_on_at_its_slot(
         begin = command(server.base_url, "--rehearse", rehearse, "--out", "run")
         with subprocess.Popen(begin, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
             in_time = reached.wait(90)
-            process.kill()
-            assert in_time, process.communicate()[0]
+            process.send_signal(how if in_time else signal.SIGKILL)
+            said = process.communicate()[0].decode()
+            assert in_time, said
+        if how is not signal.SIGKILL:
+            assert process.returncode == 128 + how, said
+            assert said.endswith("edgewise: interrupted; the same command goes on where it stopped.\n"), said
         assert not (tmp_path / "run").exists()
         dies = False
         known = sum(is_first(body) for body in server.requests)
