@@ -30,7 +30,7 @@ Asked = tuple[str, int, str]
 
 
 def place(body: dict[str, Any]) -> Asked:
-    """What a request asks about."""
+    """What a question about a decision asks about."""
     text = "\n".join(contents(body))
     slot = re.findall(r"\bslot (\d+)", text)[-1]
     node = re.search(r'# The node\s+"([^"]+)"', text)
