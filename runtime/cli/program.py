@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from domain.errors import InputError
-from runtime.cli.arguments import evaluate, experiments, looks, show, whatif
+from runtime.cli.arguments import evaluate, experiments, looks, memory, show, whatif
 from runtime.runs.interrupts import INTERRUPTED, TERMINATED
 
 
@@ -96,6 +96,7 @@ app.command()(show.show)
 app.command()(whatif.whatif)
 app.command("compile")(looks.compile_ahead)
 _group("trace", "Look at traces of requests.").command("inspect")(looks.trace_inspect)
+_group("memory", "Look after the memory of runs.").command("store")(memory.store)
 _group("testbed", "Look at testbeds and make new ones.").command("show")(looks.testbed_show)
 
 

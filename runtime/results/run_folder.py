@@ -31,7 +31,7 @@ PARTS = "parts"
 """Folder of the parts. What else is in it is not published."""
 REQUEST = f"{PARTS}/.request.json"
 """What a run was asked for."""
-VERSIONS = "versions.json"
+VERSIONS, JOURNAL = "versions.json", "memory.journal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +162,15 @@ class RunFolder:
             state = "is finished" if target.exists() else "was never begun, or was killed before its first slot"
             raise InputError(f"{path} {state}: there is nothing to resume.")
         return text
+
+    @staticmethod
+    def place_of(path: Path) -> Path:
+        """Where the files of a run are, finished or stopped; raises InputError where there is no such run."""
+        target = _real(path)
+        place = target if target.is_dir() else _partial(target)
+        if not place.is_dir():
+            raise InputError(f"{path}: there is no run of this name, neither finished nor stopped.")
+        return place
 
     def part(self, name: str) -> Path:
         """Where the finished part of this name is; it exists only when finished."""

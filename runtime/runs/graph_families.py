@@ -43,7 +43,7 @@ from runtime.results.durable import write_file
 from runtime.results.labels import agents_share
 from runtime.results.lines import written_lines
 from runtime.results.role_figures import DecisionTally
-from runtime.results.run_folder import PARTS
+from runtime.results.run_folder import JOURNAL, PARTS
 from runtime.results.slots import SlotResult
 from runtime.results.summary import FamilyResult, ShadowFigures
 from runtime.results.tally import Tally
@@ -57,7 +57,7 @@ from runtime.runs.shadowed import Shadowed, ShadowTally
 from runtime.runs.waiting import WaitingTestbed
 from twin.twin import Twin
 
-MEMORY, CHECKPOINTS, JOURNAL = "memory.sqlite", "checkpoints.sqlite", "memory.journal"
+MEMORY, CHECKPOINTS = "memory.sqlite", "checkpoints.sqlite"
 TRACE, SHADOW, RUN_ID = "trace.jsonl", "shadow.jsonl", "run-id"
 TAPE_BEGUN = f"{PARTS}/.tape"
 """File that says that a run has begun its tape; not published."""

@@ -30,6 +30,7 @@ COMMANDS = [
     ["show"],
     ["trace", "inspect"],
     ["testbed", "show"],
+    ["memory", "store"],
     ["compile"],
 ]
 HOUSE = Path(__file__).parents[2]

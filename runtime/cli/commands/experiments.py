@@ -18,6 +18,7 @@ from domain.errors import InputError
 from policies.families import FAMILIES
 from runtime.agents.families import family_code
 from runtime.agents.request import AgentRequest
+from runtime.cli.commands.memory import left_behind
 from runtime.cli.commands.requests import Request, folder_name, read_request, to_resume
 from runtime.cli.commands.shows import show_brief
 from runtime.report.tables import output_console, report
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
     from domain.cluster import Cluster
     from runtime.runs.graph_families import GraphFamilies
 
-JOURNAL = "memory.journal"
-"""In a run folder: what the run's memory has not taken."""
 RUNS = Path("runs")
 """Folder of the runs that have no --out, in the current folder."""
 TRACES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".gz", ".bz2", ".xz")
@@ -118,15 +117,9 @@ def execute(
     console.print(f"\nRun folder: {place} (records, slots, summary, figures)", soft_wrap=True)
     more = f"More of what was decided: {command_name()} show {shlex.quote(str(place))}\n"
     console.print(more, soft_wrap=True, markup=False)
-    if (place / JOURNAL).exists():
-        errors.print(_waiting(place / JOURNAL), soft_wrap=True, markup=False, highlight=False)
+    if (left := left_behind(place)) is not None:
+        errors.print(left, soft_wrap=True, markup=False, highlight=False)
     return place
-
-
-def _waiting(journal: Path) -> str:
-    from memory import waiting_in  # brings numpy and SQLite, which most runs of rules need not
-
-    return f"{waiting_in(journal):,} documents of this run are not in its memory yet; they wait in {journal}."
 
 
 def prepare(request: Request) -> Experiment:
@@ -178,6 +171,8 @@ def resume(run: Path, memory: str | None = None, other_code: bool = False) -> Pa
         memory: as --memory; addresses are not kept with a run, for they may hold passwords.
         other_code: go on although the versions have changed since.
     """
+    if run.is_dir() and (left := left_behind(run)) is not None:
+        raise InputError(f"{run} is finished: there is nothing to resume. {left}")
     request = read_request(RunFolder.killed(run), run)
     agents = request.agents
     if memory is not None:

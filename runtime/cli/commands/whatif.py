@@ -17,6 +17,7 @@ from policies.families import Recipe
 from runtime.agents.families import family_code
 from runtime.agents.request import memory_address
 from runtime.cli.commands.experiments import command_name
+from runtime.cli.commands.memory import left_behind
 from runtime.report.tables import output_console
 from runtime.results.recording import Recording, open_recording
 from runtime.results.run_folder import RunFolder
@@ -67,6 +68,8 @@ def what_if(question: Question) -> WhatIf:
     """
     study = prepare(question)
     console, errors = output_console(), Console(stderr=True)
+    if (left := left_behind(question.run)) is not None:
+        errors.print(left, soft_wrap=True, markup=False, highlight=False)
     with _folder(question.out) as folder:
         with RunProgress(errors, study.recording.folder.resolve().name, study.total_slots) as progress:
             answer = study.run(folder, progress)
