@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -95,6 +96,11 @@ class Study:
     def run(self, folder: RunFolder, progress: RunProgress) -> WhatIf:
         """Work out what the folder does not have yet, and fill it; the caller publishes it."""
         folder.begin(self.identity())
+        if folder.left is not None:
+            progress.note(
+                f"an interrupted what-if is kept, which is another one: {folder.left.differs}. This one starts afresh. "
+                f"To go on with that one: its own command with --out {shlex.quote(str(folder.left.name))}"
+            )
         runs, told = self.runs, self.recording.cluster
         recorded = [self._sums(run, run.records, told) for run in runs]
         check, unchecked = self._check(folder, progress)

@@ -166,7 +166,7 @@ def test_an_interrupted_evaluation_goes_on_and_asks_nothing_twice(
     assert [path.name for path in tmp_path.iterdir()] == ["m.json"]
 
 
-def test_trials_of_other_settings_are_not_kept(tmp_path: Path) -> None:
+def test_trials_of_other_settings_are_set_aside_and_can_be_gone_on_with(tmp_path: Path) -> None:
     trial = Trial("c", "planner", "accepted", None, (), 0.2, 0.4, 100, 10, 1.0)
     with Kept(tmp_path / "m.json", {"model": "a"}) as kept:
         kept.add(trial)
@@ -174,8 +174,23 @@ def test_trials_of_other_settings_are_not_kept(tmp_path: Path) -> None:
         file.write('{"case": "torn')
     with Kept(tmp_path / "m.json", {"model": "a"}) as kept:
         assert kept.trials == [trial]
-    with Kept(tmp_path / "m.json", {"model": "b"}) as kept:
-        assert kept.trials == []
+    for model, aside in (("b", "m-interrupted.json"), ("c", None), ("d", None)):
+        with Kept(tmp_path / "m.json", {"model": model}) as kept:
+            assert kept.trials == []
+            expected = None if aside is None else (tmp_path / aside, "model was a, is b now")
+            assert kept.left == expected, "what holds no trial is not kept"
+    with Kept(tmp_path / "m-interrupted.json", {"model": "a"}) as kept:
+        assert kept.trials == [trial]
+
+
+def test_a_commit_that_changes_no_code_goes_on_with_the_trials(tmp_path: Path) -> None:
+    trial = Trial("c", "planner", "accepted", None, (), 0.2, 0.4, 100, 10, 1.0)
+    for commit in ("a", "b"):
+        with Kept(tmp_path / "m.json", {"versions": f'{{"commit": "{commit}", "code_sha256": "1"}}'}) as kept:
+            assert kept.trials == ([trial] if commit == "b" else [])
+            kept.add(trial)
+    with Kept(tmp_path / "m.json", {"versions": '{"commit": "c", "code_sha256": "2"}'}) as kept:
+        assert kept.left == (tmp_path / "m-interrupted.json", "commit was b, is c now")
 
 
 def test_a_second_evaluation_into_the_same_file_is_refused_and_harms_nothing(tmp_path: Path) -> None:

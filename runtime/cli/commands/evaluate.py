@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import json
 import os
+import shlex
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -47,6 +48,14 @@ def evaluate(request: AgentRequest, roles: list[str], out: Path | None) -> None:
     made = {"cases": file.version, "names": [case.name for case in cases], "agents": settings.to_json()}
     told = GOES_ON if out is not None else "nothing was kept; with --out FILE the same command would go on."
     with goes_on(told), Kept(out, made | {"versions": versions()}) as kept:
+        if kept.left is not None:
+            aside, differs = kept.left
+            Console(stderr=True, highlight=False).print(
+                f"An interrupted evaluation is kept, which is another one: {differs}. This one starts afresh. "
+                f"To go on with that one: its own command with --out {shlex.quote(str(aside))}",
+                soft_wrap=True,
+                markup=False,
+            )
         asyncio.run(_run(settings, cases, kept))
     done = kept.trials
     names = {role: own.model for role, own in settings.models.items()}

@@ -49,6 +49,6 @@ def left_behind(run: Path) -> str | None:
 
     waiting = waiting_in(run / JOURNAL)
     return (
-        f"{waiting:,} documents of this run are not in its memory yet; they wait in {run / JOURNAL}. To store them, with "
-        f"--memory as the run was given it: edgewise memory store {shlex.quote(str(run))}"
+        f"{waiting:,} documents of this run are not in its memory yet; they wait in {run / JOURNAL}. To store them, "
+        f"with --memory as the run was given it: edgewise memory store {shlex.quote(str(run))}"
     )
