@@ -7,6 +7,7 @@ row of a route it leads nowhere.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,13 @@ from domain.telemetry import Phase
 from runtime.results.slots import SlotResult
 
 PLACEMENTS, ROUTES = "placements.parquet", "routes.parquet"
+POLICIES = "policies.parquet"
+"""A row for each macro-policy that a rule wrote; there is no such file where none did, or a ledger keeps them."""
 PHASE_NAMES = [phase.name.lower() for phase in Phase]
 ROWS_IN_GROUP = 200_000
 """Changes from which on the next row group begins."""
+POLICIES_IN_GROUP = 100
+"""Macro-policies of which one row group is made: that of a large cluster takes tens of kilobytes."""
 
 _Ints = NDArray[np.int64]
 
@@ -59,13 +64,15 @@ class _Changes:
 
 
 class ChangeWriter:
-    """Streams the changes of one run of one family into two files of a folder."""
+    """Streams the changes of one run of one family into files of a folder."""
 
     def __init__(self, folder: Path, cluster: Cluster, family: str, seed: int) -> None:
+        self._cluster = cluster
         self._nodes, self._lms = [node.name for node in cluster.nodes], [lm.name for lm in cluster.lms]
         self._folder, self._family, self._seed = folder, family, seed
         off = np.zeros((cluster.n_nodes, cluster.n_lms), dtype=np.int64)
         self._changes = {PLACEMENTS: _Changes([off, off, off]), ROUTES: _Changes([off + NOWHERE])}
+        self._policies: list[tuple[int, str]] = []
         self._writers: dict[str, pq.ParquetWriter] = {}
 
     def add(self, result: SlotResult) -> None:
@@ -76,12 +83,20 @@ class ChangeWriter:
         for name, changes in self._changes.items():
             if changes.rows >= ROWS_IN_GROUP:
                 self._write(name)
+        if result.policy is not None:
+            self._policies.append(
+                (result.slot, json.dumps(result.policy.to_json(self._cluster), separators=(",", ":")))
+            )
+            if len(self._policies) == POLICIES_IN_GROUP:
+                self._put_policies()
 
     def flush(self) -> None:
         """Write what is left; a file without a change is written all the same."""
         for name, changes in self._changes.items():
             if changes.rows or name not in self._writers:
                 self._write(name)
+        if self._policies:
+            self._put_policies()
 
     def close(self) -> None:
         """Close the files, whatever they hold."""
@@ -89,17 +104,26 @@ class ChangeWriter:
             writer.close()
 
     def _write(self, name: str) -> None:
-        table = self._table(name, self._changes[name].take())
+        self._put(name, self._table(name, self._changes[name].take()))
+
+    def _put_policies(self) -> None:
+        slots, texts = zip(*self._policies, strict=True)
+        columns = {"slot": pa.array(slots), "policy": pa.array(texts)}
+        self._put(POLICIES, pa.table(self._head(len(slots)) | columns))
+        self._policies = []
+
+    def _put(self, name: str, table: pa.Table) -> None:
         if name not in self._writers:
             self._writers[name] = pq.ParquetWriter(self._folder / name, table.schema, compression="zstd")
         self._writers[name].write_table(table)
 
+    def _head(self, rows: int) -> dict[str, pa.Array]:
+        same = np.zeros(rows, dtype=np.int64)
+        return {"family": names_of(same, [self._family]), "seed": pa.array(same + self._seed)}
+
     def _table(self, name: str, rows: _Ints) -> pa.Table:
         slot, node, lm, *values = rows
-        same = np.zeros(slot.size, dtype=np.int64)
-        columns = {
-            "family": names_of(same, [self._family]),
-            "seed": pa.array(same + self._seed),
+        columns = self._head(slot.size) | {
             "slot": pa.array(slot),
             "node" if name == PLACEMENTS else "origin": names_of(node, self._nodes),
             "lm": names_of(lm, self._lms),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from domain.decisions import MacroPolicy
 from domain.telemetry import EpochTelemetry, Records, Snapshot
 from domain.workload import Arrivals
 from policies.rehearsal.foresight import Comparison
@@ -34,3 +35,5 @@ class SlotResult:
     """Telemetry of the requests that ended in the epoch, with the epoch's last slot; None with the others."""
     compared: tuple[Comparison, ...] = ()
     """Predictions whose requests have all ended now."""
+    policy: MacroPolicy | None = None
+    """The macro-policy that a rule wrote in the slot; None where nobody planned, or a ledger keeps it."""

@@ -15,7 +15,7 @@ from domain.cluster import Cluster
 from domain.workload import Workload
 from policies.families import make
 from runtime.report.figures import draw
-from runtime.results.changes import PLACEMENTS, ROUTES
+from runtime.results.changes import PLACEMENTS, POLICIES, ROUTES
 from runtime.results.columns import RECORDS, SLOTS, PartWriter, merge
 from runtime.results.run_folder import PARTS, VERSIONS, Left, RunFolder
 from runtime.results.summary import SUMMARY, BoundFigures, FamilyResult, Summary
@@ -113,8 +113,8 @@ class Experiment:
                 parts += [self._part(folder, family, seed, workload, progress) for family in settings.families]
                 progress.begin("lower bound")
                 bounds.append(bound())
-        for name in (RECORDS, SLOTS, PLACEMENTS, ROUTES):
-            kept = [part / name for part in parts if (part / name).exists()]  # an earlier code may have kept less
+        for name in (RECORDS, SLOTS, PLACEMENTS, ROUTES, POLICIES):
+            kept = [part / name for part in parts if (part / name).exists()]  # not every run has all
             if kept:
                 merge(kept, folder.path / name)
         requests = functools.reduce(operator.add, asked)

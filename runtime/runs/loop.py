@@ -52,9 +52,10 @@ def run_slots(twin: Twin, family: Family, workload: Workload, slots: int, seed: 
     snapshot = twin.observe()
     for slot in range(last + 1):
         decided_by: Counter[Decider] = Counter()
+        planned = None
         changed = watch((family.planner, family.scheduler, family.deployer), snapshot)
         if family.planner is not None and (slot % cluster.epoch_slots == 0 or changed):
-            policy = family.planner.plan(snapshot, history, generator(seed, PLANNER, slot))
+            policy = planned = family.planner.plan(snapshot, history, generator(seed, PLANNER, slot))
             decided_by["planner", family.planner_name] += 1
             if isinstance(family.planner, RehearsalPlanner):
                 _expect(foresight, family.planner, snapshot)
@@ -79,7 +80,7 @@ def run_slots(twin: Twin, family: Family, workload: Workload, slots: int, seed: 
             history.append(epoch)
             ended.clear()
         compared = tuple(foresight.take())
-        yield SlotResult(slot, arrivals, records, snapshot, plan.targets, decided_by, epoch, compared)
+        yield SlotResult(slot, arrivals, records, snapshot, plan.targets, decided_by, epoch, compared, planned)
     waiting = int(snapshot.backlog_requests.sum())
     if arrived != done or waiting:
         raise LostRequests(f"{arrived} requests arrived, {done} ended and {waiting} wait after every deadline passed.")

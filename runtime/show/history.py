@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +16,7 @@ from domain.cluster import Cluster
 from domain.decisions import NOWHERE, Allocation
 from domain.errors import InputError
 from domain.telemetry import Phase, Records
-from runtime.results.changes import PHASE_NAMES, PLACEMENTS, ROUTES
+from runtime.results.changes import PHASE_NAMES, PLACEMENTS, POLICIES, ROUTES
 from runtime.results.columns import RECORDS
 from runtime.results.recording import Recording, damaged, indices_of, read_records, rows_of
 from runtime.results.summary import FamilyResult, Summary
@@ -72,6 +75,8 @@ class History:
     """Values: phase at the end of the slot, cores, vGPUs; None where the folder was written before they were kept."""
     routes: Spans | None
     """Values: target, or NOWHERE; None as above."""
+    policies: Mapping[int, dict[str, Any]] = field(default_factory=dict)
+    """Slot to the macro-policy that a rule wrote in it, in its form with names; a ledger keeps those of the graph."""
 
     @property
     def family(self) -> str:
@@ -115,7 +120,24 @@ def read_history(recording: Recording, family: str, seed: int) -> History:
         routes = None
     elif routes is not None:
         pods = _spans(folder / PLACEMENTS, cluster, result, "node", ["phase"], ["cores", "vgpus"])
-    return History(folder, summary, cluster, result, records, pods, routes)
+    return History(folder, summary, cluster, result, records, pods, routes, _policies(folder / POLICIES, result))
+
+
+def _policies(path: Path, result: FamilyResult) -> dict[int, dict[str, Any]]:
+    if not path.exists():
+        return {}
+    table = rows_of(path, result.family, result.seed, ["policy"], ["slot"])
+    found = dict[int, dict[str, Any]]()
+    for slot, text in zip(table.column("slot").to_pylist(), table.column("policy").to_pylist(), strict=True):
+        try:
+            policy = json.loads(text)
+            shares = [share for row in policy["routing"].values() for share in row.values()]
+            if not all(isinstance(share, float) for share in shares):
+                raise ValueError
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise damaged(path, f"holds no macro-policy in slot {slot}") from None
+        found[int(slot)] = policy
+    return found
 
 
 def _spans(

@@ -78,13 +78,16 @@ def one_slot(
 def _planned(history: History, decisions: Sequence[Decision], slot: int) -> str:
     """Who planned last, and what its macro-policy says."""
     who = _rule(history, Role.PLANNER)
-    if not decisions:
+    written = [made for made in history.policies if made <= slot]
+    if decisions:
+        made, policy, who, reasons = decisions[-1].slot, decisions[-1].decision, _who(decisions[-1]), why(decisions[-1])
+    elif written:
+        made, policy, reasons = max(written), history.policies[max(written)], list[str]()
+    else:
         return NO_PLANNER if who == NOBODY else f"{who}; the folder does not hold its macro-policies."
-    decision = decisions[-1]
-    lines = [f"{_who(decision)}, in slot {decision.slot}" + ("" if decision.slot == slot else ", still in force")]
-    if routing := decision.decision.get("routing"):
-        lines += [f"  {lm}: {_shares(row)}" for lm, row in routing.items()]
-    return "\n".join([*lines, *why(decision)])
+    lines = [f"{who}, in slot {made}" + ("" if made == slot else ", still in force")]
+    lines += [f"  {lm}: {_shares(row)}" for lm, row in policy.get("routing", {}).items()]
+    return "\n".join([*lines, *reasons])
 
 
 def _shares(row: Mapping[str, float]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import runtime.results.changes
 from domain.decisions import NOWHERE
 from policies.families import make
-from runtime.results.changes import PHASE_NAMES, PLACEMENTS, ROUTES, ChangeWriter
+from runtime.results.changes import PHASE_NAMES, PLACEMENTS, POLICIES, ROUTES, ChangeWriter
 from runtime.results.slots import SlotResult
 from runtime.runs.loop import run_slots
 from tests.clusters import tiny
@@ -58,6 +59,21 @@ def test_the_changes_give_back_every_slot(
         for found, known in ((phase, result.after.phase), (cores, result.after.cores), (vgpus, result.after.vgpus)):
             np.testing.assert_array_equal(found, known)
         np.testing.assert_array_equal(targets, result.targets)
+
+
+def test_the_macro_policies_of_rules_are_kept_and_no_file_is_made_where_nobody_plans(
+    tmp_path: Path, small_effort: None
+) -> None:
+    done = write(tmp_path, "RH")
+    rows = pq.read_table(tmp_path / POLICIES).to_pylist()
+    planned = {result.slot: result.policy for result in done if result.policy is not None}
+    assert {0, 4, 8} <= planned.keys()
+    assert {row["slot"]: json.loads(row["policy"]) for row in rows} == {
+        slot: policy.to_json(CLUSTER) for slot, policy in planned.items()
+    }
+    (tmp_path / POLICIES).unlink()
+    write(tmp_path, "LL")
+    assert not (tmp_path / POLICIES).exists()
 
 
 def test_what_never_changes_takes_no_rows(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from textwrap import dedent
 from typing import Any
 
@@ -102,6 +103,12 @@ def test_a_slot_shows_the_state_that_it_leaves_and_marks_what_it_changed() -> No
     assert "{}" not in text
     with pytest.raises(InputError, match="has slots 0 to 11; there is no slot 12"):
         printed(one_slot(history(), 12, None))
+
+
+def test_a_slot_shows_the_macro_policy_that_a_rule_wrote() -> None:
+    policy = {"routing": {"chat": {"north": 0.25, "south": 0.75}}, "roles": {}}
+    text = printed(one_slot(replace(history(family="RH"), policies={0: {"routing": {}}, 2: policy}), 3, None))
+    assert "Planner: rule rehearsal, in slot 2, still in force\n  chat: south 75%, north 25%\n" in text
 
 
 def test_a_slot_says_who_decided_and_why_where_a_ledger_knows() -> None:
