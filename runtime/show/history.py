@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from domain.cluster import Cluster
 from domain.decisions import NOWHERE, Allocation
 from domain.errors import InputError
+from domain.moments import slots_at
 from domain.telemetry import Phase, Records
 from runtime.results.changes import PHASE_NAMES, PLACEMENTS, POLICIES, ROUTES
 from runtime.results.columns import RECORDS
@@ -91,7 +92,7 @@ class History:
     @cached_property
     def arrival_slot(self) -> Ints:
         """[R] slot in which each request came."""
-        return np.asarray(self.records.arrival_s // self.summary.slot_s, dtype=np.int64)
+        return slots_at(self.records.arrival_s, self.summary.slot_s)
 
     @property
     def title(self) -> str:
