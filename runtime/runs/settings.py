@@ -15,6 +15,12 @@ from domain.errors import InputError
 
 DEFAULT_EPOCHS = 10
 """P1 sees its agents settle within 10 to 30 epochs (section VI); rules need no time to settle."""
+MOST_SLOTS = 10_000_000
+"""Slots with new requests in a run: nine years where a slot takes 30 s."""
+MOST_SEEDS = 10_000
+"""Seeds of a comparison."""
+HIGHEST_SEED = 2**63 - 1
+"""What the column of seeds in a run folder holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +78,7 @@ def choose_slots(
         affordable: slots that a run may take without being told to; None: DEFAULT_EPOCHS.
 
     Raises:
-        InputError: both are given, one is below 1, or the workload ends before.
+        InputError: both are given, one is below 1, they are more than MOST_SLOTS, or the workload ends before.
     """
     if epochs is not None and slots is not None:
         raise InputError("--epochs and --slots both say how long the run is; give one of them.")
@@ -87,6 +93,8 @@ def choose_slots(
         raise InputError(
             f"The workload covers {covered} slots and {wanted} were asked for; give --slots {covered} or less."
         )
+    if wanted > MOST_SLOTS:
+        raise InputError(f"A run takes at most {MOST_SLOTS:,} slots with new requests, not {wanted:,}.")
     return wanted
 
 
@@ -102,9 +110,20 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     seeds: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not (first.isdecimal() and (last.isdecimal() if dash else True)):
+        ends = (first, last if dash else first)
+        if not all(end.isdecimal() for end in ends):
             raise InputError(f"--seeds must be whole numbers such as 1,2,5 or a range such as 1-5, not {text!r}.")
-        seeds += range(int(first), int(last if dash else first) + 1)
+        if not all(_is_seed(end) for end in ends):
+            raise InputError(f"A seed must be a whole number of at most {HIGHEST_SEED:,}.")
+        own = range(int(ends[0]), int(ends[1]) + 1)
+        if own.stop - own.start + len(seeds) > MOST_SEEDS:
+            raise InputError(f"--seeds must name at most {MOST_SEEDS:,} seeds, not {text!r}.")
+        seeds += own
     if not seeds or len(set(seeds)) != len(seeds):
         raise InputError(f"--seeds must name each seed once, not {text!r}.")
     return tuple(seeds)
+
+
+def _is_seed(digits: str) -> bool:
+    """True where a text of digits is small enough; Python itself refuses to read thousands of them."""
+    return len(digits) <= len(str(HIGHEST_SEED)) and int(digits) <= HIGHEST_SEED

@@ -254,6 +254,31 @@ def test_seeds_that_are_none_are_refused(text: str) -> None:
         parse_seeds(text)
 
 
+@pytest.mark.parametrize("text", ["9223372036854775808", "1-99999999999999999999", "1" * 5000])
+def test_a_seed_that_no_run_folder_holds_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="at most 9,223,372,036,854,775,807"):
+        parse_seeds(text)
+
+
+def test_ranges_beyond_all_memory_are_refused() -> None:
+    with pytest.raises(InputError, match="at most 10,000 seeds"):
+        parse_seeds("1-9999999999")
+    with pytest.raises(InputError, match="at most 10,000,000 slots with new requests, not 99,999,999,999"):
+        choose_slots(experiment().cluster, None, None, 99_999_999_999)
+
+
+def test_two_traces_of_one_name_in_two_folders_are_both_part_of_what_a_run_is(tmp_path: Path) -> None:
+    traces = [tmp_path / "a" / "own.csv", tmp_path / "b" / "own.csv"]
+    for lm, trace in enumerate(traces, start=1):
+        trace.parent.mkdir()
+        trace.write_text(f"time_s,lm,origin,prompts\n1,LM{lm},VM1,1\n")
+    streams = "".join(f"  - {{kind: trace, path: {trace}}}\n" for trace in traces)
+    (tmp_path / "both.yaml").write_text(f"streams:\n{streams}")
+    digests = prepare(Request(workload=str(tmp_path / "both.yaml"))).settings.workload_files
+    assert list(digests) == ["both.yaml", "own.csv", "own.csv (2)"]
+    assert len(set(digests.values())) == 3
+
+
 def test_a_workload_that_ends_is_not_run_beyond_its_end() -> None:
     cluster = experiment().cluster
     assert choose_slots(cluster, None, None, None) == 500

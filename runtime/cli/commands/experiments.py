@@ -7,8 +7,9 @@ import hashlib
 import math
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from functools import partial
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -200,14 +201,23 @@ def _workload_files(workload: str) -> dict[str, str]:
             f"{path} is a trace; play it from a workload file that says "
             f"'streams: [{{kind: trace, path: {path.name}}}]' (docs/workloads.md)."
         )
-    files = {path.name: path}
+    files, elsewhere = {path.name: path}, set[Path]()
     if path.suffix in (".yaml", ".yml"):
         for stream in load_yaml(path, WorkloadFile).streams:
             if isinstance(stream, Playback):
                 file = path.parent / Path(stream.path).expanduser()
                 # As it is written, for two folders may hold files of one name; but no place of this machine.
-                files[file.name if stream.path.startswith(("/", "~")) else stream.path] = file
+                if not stream.path.startswith(("/", "~")):
+                    files[stream.path] = file
+                elif file not in elsewhere:
+                    elsewhere.add(file)
+                    files[_free_name(file.name, files)] = file
     return {name: _digest(file) for name, file in files.items() if file.is_file()}
+
+
+def _free_name(name: str, taken: Container[str]) -> str:
+    """The name, or where it is taken the name with the next free number."""
+    return next(own for own in chain([name], (f"{name} ({k})" for k in count(2))) if own not in taken)
 
 
 def _digest(path: Path) -> str:
