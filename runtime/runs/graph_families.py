@@ -96,7 +96,7 @@ class GraphFamilies:
         scheme, found, rest = target.partition("://")
         if not found:
             return str(Path(target).resolve())
-        hosts, _, database = rest.rpartition("@")[2].partition("?")[0].partition("/")
+        hosts, _, database = rest.partition("?")[0].rpartition("@")[2].partition("/")
         return f"{scheme}://{','.join(sorted(hosts.lower().split(',')))}/{database}"
 
     def takes(self, family: str) -> bool:

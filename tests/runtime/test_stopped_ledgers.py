@@ -11,7 +11,11 @@ from langgraph.checkpoint.base.id import uuid6
 from domain.errors import InputError
 from domain.ledger import Decision
 from graph.slot.deps import Deps
+from runtime.agents.request import AgentRequest
+from runtime.agents.settings import read_request
+from runtime.runs.graph_families import GraphFamilies
 from tests.stopping import STOP, Run, lose, stopped_in
+from tests.workload_files import BRISTOL, BUILTIN
 
 pytestmark = pytest.mark.usefixtures("small_effort")
 
@@ -87,3 +91,12 @@ async def test_a_run_whose_checkpoints_are_lost_decides_nothing_again(tmp_path: 
     (tmp_path / "cut" / "c.sqlite").unlink()
     assert await cut.go() == 0
     assert await cut.kept() == await whole.kept()
+
+
+def test_an_at_sign_in_the_options_of_a_uri_is_no_part_of_its_host() -> None:
+    places = []
+    for host in ("one", "two"):
+        asked = AgentRequest(memory=f"mongodb://{host}/db?appName=a@b", via_graph=True)
+        settings = read_request(asked, BRISTOL.slot_s, {})
+        places.append(GraphFamilies(BRISTOL, settings, lambda _: BUILTIN["p1"], 1).memory_place)
+    assert places == ["mongodb://one/db", "mongodb://two/db"]
