@@ -9,11 +9,15 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ParamSpec, Self, TypeVar
 
+import pytest
 from pymongo import MongoClient
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def free_port() -> int:
@@ -91,3 +95,9 @@ def new_database(uri: str) -> Iterator[str]:
     finally:
         with MongoClient[dict[str, Any]](uri) as client:
             client.drop_database(database)
+
+
+def connects(test: Callable[P, T]) -> Callable[P, T]:
+    """Mark a test whose client may be closed while it connects: pymongo leaves the socket to the collector then."""
+    quiet = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+    return quiet(pytest.mark.usefixtures("_half_open_sockets_are_collected")(test))

@@ -1,8 +1,9 @@
-"""A journal in front of a store that can be taken away."""
+"""A journal in front of a store that can be taken away, and what clients of MongoDB leave behind."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import gc
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,3 +31,9 @@ async def memory(engine: FickleEngine, path: Path) -> AsyncIterator[Memory]:
     yield StoredMemory(front)
     engine.away = False
     await front.close()
+
+
+@pytest.fixture
+def _half_open_sockets_are_collected() -> Iterator[None]:
+    yield
+    gc.collect()
