@@ -133,7 +133,8 @@ def _signed(value: float | None, name: str) -> str:
 
 
 def _of_the_interval(answer: WhatIf) -> str:
-    if any(change.difference is not None and change.low is None for change in answer.replays[0].changes):
+    changes = [change for replay in answer.replays for change in replay.changes]
+    if any(change.difference is not None and change.low is None for change in changes):
         nothing = f" {NOTHING}: nothing varied, or there is too little to tell."
     else:
         nothing = ""
