@@ -10,8 +10,8 @@ import yaml
 TESTBED, CODE = "testbed.yaml", "code_sha256"
 MOST_NAMED = 4
 """Differences that are told one by one."""
-LONGEST = 50
-"""Characters of a value that are told."""
+LONGEST = 80
+"""Characters of a value that are told; of a longer one, where paths begin to differ, mostly its end."""
 BEFORE = "before"
 """Entry of a file that names what its run was begun with; what runs now is what counts."""
 
@@ -66,4 +66,4 @@ def _told(value: Any) -> str:
     if value is None:
         return "none"
     text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 4]}…{text[-3 * LONGEST // 4 :]}"

@@ -91,13 +91,7 @@ class GraphFamilies:
     def memory_place(self) -> str:
         """Where the memory is: a path, or hosts and database, never a user name or a password."""
         target = self.settings.memory
-        if target is None:
-            return "in the run folder"
-        scheme, found, rest = target.partition("://")
-        if not found:
-            return str(Path(target).resolve())
-        hosts, _, database = rest.partition("?")[0].rpartition("@")[2].partition("/")
-        return f"{scheme}://{','.join(sorted(hosts.lower().split(',')))}/{database}"
+        return "in the run folder" if target is None else place_of(target)
 
     def takes(self, family: str) -> bool:
         """True where a family has to go through the graph."""
@@ -252,6 +246,17 @@ class GraphFamilies:
             mark = home / f"{TAPE_BEGUN}-{code}"
             tape = await stack.enter_async_context(open_tape(self.settings, mark, f".shadow-{code}"))
         return make_deps(code, testbed, memory, f"{run}.shadow-{code}", seed, models, tape, baseline)
+
+
+def place_of(memory: str) -> str:
+    """A path, or the hosts and the database of a URI: the same for every way to write them."""
+    scheme, found, rest = memory.partition("://")
+    if not found:
+        return str(Path(memory).resolve())
+    hosts, _, database = rest.partition("?")[0].rpartition("@")[2].partition("/")
+    port = "" if scheme.endswith("+srv") else ":27017"
+    named = (host if host.rpartition("]")[2].count(":") else f"{host}{port}" for host in hosts.lower().split(","))
+    return f"{scheme}://{','.join(sorted(named))}/{database or 'edgewise'}"
 
 
 @asynccontextmanager
