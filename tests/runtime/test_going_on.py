@@ -1,4 +1,4 @@
-"""Commands that meet a run that was stopped: the same one, --resume from elsewhere, one that asks for something else."""
+"""Commands that meet a stopped run: the same one, --resume from elsewhere, and one that asks for something else."""
 
 from __future__ import annotations
 
