@@ -195,7 +195,13 @@ def read_request(request: AgentRequest, slot_s: float, environ: Mapping[str, str
         memory=memory_address(request.memory, environ),
         checkpoints=_checkpoints(request.checkpoints),
         trace=request.trace,
-        via_graph=request.via_graph or request.approve or request.dry_run or bool(request.shadow) or request.trace,
+        via_graph=request.via_graph
+        or request.approve
+        or request.dry_run
+        or bool(request.shadow)
+        or request.trace
+        or request.memory is not None
+        or request.checkpoints is not None,
     )
 
 

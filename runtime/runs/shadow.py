@@ -22,6 +22,7 @@ from graph.slot.kinds import DeploymentKind, MacroPolicyKind, RoutingKind, deplo
 from graph.slot.ledger import draft_of
 from graph.slot.recalling import recall
 from memory.engine import MemoryAway
+from memory.secrets import Secrets
 from policies.roles import DEPLOYER, PLANNER, SCHEDULER, generator
 from runtime.runs.playing import check_whole
 
@@ -218,7 +219,8 @@ def _failed(error: Exception) -> Draft:
     if isinstance(error, ShadowFailedError):
         text = str(error)
     else:
-        text = f"{Reason.INTERNAL}: {type(error).__name__}: {error}"[:LONGEST]
+        # Struck before it is cut: of a key at the end of the cut, half would stay.
+        text = Secrets.of(os.environ).strike_parts(f"{Reason.INTERNAL}: {type(error).__name__}: {error}")[:LONGEST]
     draft = Draft(attempts=(Attempt((), None, error=text),), decision={}, outcome=Outcome.FALLBACK)
     return draft._replace(decided_by=FAILED, reason=Reason.INTERNAL)
 

@@ -15,11 +15,22 @@ from rich.table import Table
 
 from domain.cluster import Cluster
 from domain.errors import InputError
+from domain.ledger import Role
 from domain.workload import Workload
-from runtime.agents.families import family_code
+from policies.families import NOBODY
+from runtime.agents.families import family_code, has_agents, recipe_of, roles_of
 from runtime.agents.request import AgentRequest
 from runtime.agents.settings import read_request
 from runtime.runs.graph_families import GraphFamilies
+
+FOR_AGENTS = (
+    *("model", "planner_model", "scheduler_model", "deployer_model", "base_url", "temperature", "model_seed"),
+    *("timeout_s", "max_tokens", "slot_tokens", "slot_usd", "slot_seconds", "patience_s", "prices"),
+    *("llm", "tape", "replay_tape", "planner_tools", "fallback"),
+)
+"""Fields of a request that no rule heeds."""
+OPTIONS = {"timeout_s": "--timeout", "patience_s": "--patience"}
+"""Options whose names are not those of their fields."""
 
 
 def by_graph(
@@ -35,8 +46,25 @@ def by_graph(
     for code in shadows:
         if shadows.count(code) > 1 or code in families:
             raise InputError(f"--shadow names {code}, which decides already; name each family once.")
+    _refuse_what_nobody_heeds(request, (*families, *shadows))
     settings = dataclasses.replace(settings, shadows=shadows)
     return GraphFamilies(cluster, settings, workload, slots, approver=ask_on_terminal if settings.approve else None)
+
+
+def _refuse_what_nobody_heeds(request: AgentRequest, families: Sequence[str]) -> None:
+    """Raise InputError where options are about agents, or plans, and no family has any."""
+    given = [name for name in FOR_AGENTS if getattr(request, name) not in (None, False)]
+    if given and not any(has_agents(code) for code in families):
+        options = ", ".join(OPTIONS.get(name, "--" + name.replace("_", "-")) for name in given)
+        raise InputError(
+            f"{options}: only agents heed that, and {', '.join(families)} {'has' if len(families) == 1 else 'have'} "
+            "none; leave it out, or choose a family of agents such as MA."
+        )
+    if request.approve and all(roles_of(recipe_of(code))[Role.PLANNER] == NOBODY for code in families):
+        raise InputError(
+            f"--approve asks before a plan is adopted, and no planner is in {', '.join(families)}; leave it out, or "
+            "choose a family with one, such as MA or RH."
+        )
 
 
 async def ask_on_terminal(question: dict[str, Any]) -> bool:
