@@ -7,6 +7,7 @@ as one in which it decided nothing, with the reason, so that a run that goes on 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
