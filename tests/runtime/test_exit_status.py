@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -73,6 +74,29 @@ WRITERS = {
 }
 
 
+READERS = (
+    ("families",),
+    ("report", "graph"),
+    ("show", "graph", "--no-figures"),
+    ("testbed", "show"),
+    ("trace", "inspect", "requests.csv"),
+)
+BY_THEMSELVES = {"evaluate-model", "memory store", "whatif"}
+"""Commands that have a test of their own here."""
+
+
+def names(group: Any) -> Iterator[str]:
+    """Of all commands in a group, with those of the groups in it."""
+    for name, command in group.commands.items():
+        yield from (f"{name} {inner}" for inner in names(command)) if hasattr(command, "commands") else [name]
+
+
+def test_every_command_is_tried_here() -> None:
+    tried = [" ".join(command) for command in (*READERS, *WRITERS.values())]
+    every = set(names(typer.main.get_command(app)))
+    assert {name for name in every if any(f"{one} ".startswith(f"{name} ") for one in tried)} | BY_THEMSELVES == every
+
+
 @pytest.mark.parametrize("command", WRITERS.values(), ids=WRITERS)
 def test_a_folder_that_cannot_be_written_to_is_the_machines_fault(command: tuple[str, ...], closed: Path) -> None:
     assert "closed" in sentence(edgewise(*command), 1)
@@ -98,6 +122,12 @@ def test_so_is_one_for_a_what_if(closed: Path, recorded_runs: Path) -> None:
     assert "closed" in sentence(edgewise(*asked, "--out", "closed/whatif"), 1)
 
 
+def test_so_is_one_for_what_waits_in_a_journal(closed: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "memory.journal").write_text('{"kind": "runs", "body": {"schema_version": 1, "run": "r"}}\n')
+    assert "closed/m.sqlite" in sentence(edgewise("memory", "store", "run", "--memory", "closed/m.sqlite"), 1)
+
+
 def test_whatever_only_reads_works_where_nothing_can_be_written(
     recorded_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,9 +138,10 @@ def test_whatever_only_reads_works_where_nothing_can_be_written(
         there.chdir(place)
         with pytest.raises(OSError, match="ermission|ead-only"):
             Path("new").write_text("")
-        for command in (("report", "graph"), ("families",), ("testbed", "show"), ("trace", "inspect", "requests.csv")):
+        for command in READERS:
             result = edgewise(*command)
             assert result.exit_code == 0, result.output
+        assert "Figures cannot be written to graph/figures" in sentence(edgewise("show", "graph"), 1)
 
 
 def test_a_what_if_reads_a_run_that_cannot_be_written(recorded_runs: Path, tmp_path: Path) -> None:
