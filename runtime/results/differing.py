@@ -25,6 +25,8 @@ def differences(kept: Mapping[str, str | None], now: Mapping[str, str]) -> list[
     """
     found = list[str]()
     for name, text in now.items():
+        if kept.get(name) == text:
+            continue
         was, own = _flat(kept.get(name)), _flat(text)
         differing = [key for key in [*own, *(k for k in was if k not in own)] if was.get(key) != own.get(key)]
         if "commit" in differing:  # of the same code a commit says nothing, of another one more than the digest does

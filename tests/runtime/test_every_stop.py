@@ -22,7 +22,7 @@ from tests.faults import Faults, Step, Stop, replaced
 from tests.stop_scenarios import SCENARIOS, Scenario, answers_kept, came_out, in_a_process, prepared, run
 
 AT_EVERY_STEP = ("rules", "agents", "rehearsal", "shadow", "approve")
-"""Scenarios that are stopped everywhere; the others are at every fourth step, unless all ways are asked for."""
+"""Scenarios that are stopped everywhere; the others are at every sixth step, unless all ways are asked for."""
 EXPECTED = {
     Stop.KILL: {-9}, Stop.TERM: {-15, 130, 143}, Stop.INT: {130}, Stop.STORE: {1, 2}, Stop.DISK: {1, 2},
     Stop.POWER: {-9}, Stop.POWER_NAMES: {-9},
@@ -148,7 +148,7 @@ def test_a_run_can_be_stopped_at_every_step(name: str, tmp_path: Path) -> None:
     every = os.environ.get("EDGEWISE_STOPS") == "all"
     with stops_of(name, tmp_path) as stops:
         todo = list[tuple[int, Stop]]()
-        for at in range(0, len(stops.steps), 1 if every or name in AT_EVERY_STEP else 4):
+        for at in range(0, len(stops.steps), 1 if every or name in AT_EVERY_STEP else 6):
             allowed = ways(stops.steps[at])
             todo += [(at, stop) for stop in (allowed if every else [allowed[at % len(allowed)]])]
         lines = at_once(stops, todo, tmp_path)
