@@ -26,6 +26,11 @@ def verge(seconds: float) -> float:
     return seconds - (0.5e-9 if seconds < FINE_S else 0.5e-6)
 
 
+def last_before(seconds: float) -> float:
+    """Return the last moment before one, both in seconds."""
+    return seconds - (1e-9 if seconds < FINE_S else 1e-6)
+
+
 def slots_at(time_s: ArrayLike, slot_s: float) -> NDArray[np.int64]:
     """Return the slots in which moments lie, for moments in seconds of any shape."""
     times = np.asarray(time_s, dtype=np.float64)

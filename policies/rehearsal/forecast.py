@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from domain.cluster import Cluster
+from domain.moments import last_before
 from domain.telemetry import Snapshot
 from domain.workload import Arrivals
 
@@ -129,7 +130,7 @@ class Traffic:
         pair = np.repeat(np.arange(counts.size), counts.ravel())
         origin, lm = np.divmod(pair, counts.shape[1])
         sizes = np.round(low[lm] + rng.random(total) * (high[lm] - low[lm] + 1.0) - 0.5).astype(np.int64)
-        times = np.minimum((slot + rng.random(total)) * slot_s, np.nextafter((slot + 1) * slot_s, 0.0))
+        times = np.minimum((slot + rng.random(total)) * slot_s, last_before((slot + 1) * slot_s))
         return Arrivals.of(times, origin, lm, np.maximum(sizes, 1))
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.moments import FINE_S, nanoseconds, slots_at, slots_until, verge
+from domain.moments import FINE_S, last_before, nanoseconds, slots_at, slots_until, verge
 from domain.workload import Arrivals
 
 LENGTHS = st.decimals(min_value="0.01", max_value="100", places=2)
@@ -36,6 +36,13 @@ def test_a_moment_lies_in_the_slot_that_begins_with_it(length: Decimal, slot: in
         expected = slot if away_ns >= 0 else slot - 1
         assert slots_at(at, slot_s) == expected
         assert (at >= verge(slot * slot_s)) == (away_ns >= 0)
+
+
+@given(LENGTHS, st.integers(1, 10_000_000))
+def test_the_last_moment_of_a_slot_is_in_it(length: Decimal, slot: int) -> None:
+    slot_s = float(length)
+    assert slots_at(last_before(slot * slot_s), slot_s) == slot - 1
+    assert last_before(slot * slot_s) < verge(slot * slot_s)
 
 
 @pytest.mark.parametrize(("end_s", "slots"), [(0.0, 0), (0.1, 1), (0.3, 3), (0.31, 4), (0.30000000000000004, 3)])

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from domain.decisions import NOWHERE, MacroPolicy, RoutingPlan
+from domain.moments import last_before
 from domain.objective import summarise
 from domain.telemetry import Records, Snapshot
 from domain.workload import Arrivals
@@ -97,7 +98,7 @@ def test_a_rehearsal_misses_no_request_where_slots_round() -> None:
     nowhere = RoutingPlan(np.full((cluster.n_nodes, cluster.n_lms), NOWHERE, dtype=np.int64))
     rules = Rules(lambda seen, policy: nowhere, lambda seen, n, policy: None, "nobody decides")
     times = np.repeat([k * 1.1 for k in range(40)], 2)
-    times[1::2] = np.nextafter([(k + 1) * 1.1 for k in range(40)], 0.0)
+    times[1::2] = [last_before((k + 1) * 1.1) for k in range(40)]
     arrivals = Arrivals.of(times, np.zeros(80), np.zeros(80), np.ones(80))
     policy = MacroPolicy.unrestricted(cluster)
     assert rehearse(cluster, Twin(cluster).observe(), arrivals, policy, rules, slots=40).requests == 80

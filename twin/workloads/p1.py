@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from domain.moments import last_before
 from domain.workload import Arrivals
 from twin.workloads.randomness import Part, generator
 
@@ -49,7 +50,7 @@ class P1Stream:
             prompts[u[2] >= self._kept] = 0
         here = np.flatnonzero(prompts)
         here = here[np.argsort(u[1, here], kind="stable")]
-        end = np.nextafter((slot + 1) * self._slot_s, 0.0)  # rounding may not carry a request into the next slot
+        end = last_before((slot + 1) * self._slot_s)  # rounding may not carry a request into the next slot
         times = np.minimum(slot * self._slot_s + u[1, here] * self._spread_s, end)
         return Arrivals(times, self._origin[here], self._lm[here], prompts[here])
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from domain.moments import last_before
 from domain.workload import Arrivals
 from twin.workloads.batches import BatchSizes
 from twin.workloads.choice import Choice
@@ -46,7 +47,7 @@ class PoissonStream:
         highest = math.prod([self._rate_s, *(factor.bound(start, end) for factor in self._factors)])
         count = int(rng.poisson(highest * self._slot_s))
         # The minimum: rounding may not carry a request into the next slot.
-        times = np.minimum(start + np.sort(rng.random(count)) * self._slot_s, np.nextafter(end, 0.0))
+        times = np.minimum(start + np.sort(rng.random(count)) * self._slot_s, last_before(end))
         if self._factors:
             draws = rng.random(count) * highest
             rate = math.prod([factor.at(times) for factor in self._factors], start=self._rate_s)

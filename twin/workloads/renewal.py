@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.errors import InputError
-from domain.moments import slots_until
+from domain.moments import last_before, slots_until
 from domain.workload import Arrivals
 from twin.traces import WINDOW_S
 from twin.workloads.batches import BatchSizes
@@ -129,8 +129,9 @@ class RenewalStream:
         after = window * WINDOW_S + times - clock.start_s
         order = np.argsort(after, kind="stable")
         order = order[after[order] >= 0.0]  # what comes before start_s in its window is no part of a round
-        after, client = np.minimum(after[order], np.nextafter(clock.round_s, 0.0)), client[order]
-        times = (round_ * clock.round_s + after) / clock.scale
+        after, client = after[order], client[order]
+        end = last_before((round_ + 1) * clock.round_s / clock.scale)
+        times = np.minimum((round_ * clock.round_s + after) / clock.scale, end)
         u = rng.random((3, len(times)))
         node = self._origins.pick(times, u[:2]) if known.node is None else known.node[rows][client]
         return Arrivals(times, node, np.full(len(times), self._lm, dtype=np.int64), self._prompts.pick(u[2]))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.moments import slots_at, verge
+from domain.moments import last_before, slots_at, verge
 from domain.workload import Arrivals
 from twin.workloads.choice import Choice
 from twin.workloads.usage import Coverage
@@ -46,7 +46,7 @@ class ReplayStream:
         a, b = np.searchsorted(self.time_s, [verge(place * self.slot_s), verge((place + 1) * self.slot_s)])
         times = self.time_s[a:b]
         if round_:
-            start, end = slot * self.slot_s, np.nextafter((slot + 1) * self.slot_s, 0.0)
+            start, end = slot * self.slot_s, last_before((slot + 1) * self.slot_s)
             times = np.clip(start + (times - place * self.slot_s), start, end)
         origin = self.origins[a:b] if isinstance(self.origins, np.ndarray) else self.origins.pick(times, self.u[:, a:b])
         return Arrivals(times, origin, self.lm[a:b], self.prompts[a:b])
