@@ -99,4 +99,4 @@ def test_an_at_sign_in_the_options_of_a_uri_is_no_part_of_its_host() -> None:
         asked = AgentRequest(memory=f"mongodb://{host}/db?appName=a@b", via_graph=True)
         settings = read_request(asked, BRISTOL.slot_s, {})
         places.append(GraphFamilies(BRISTOL, settings, lambda _: BUILTIN["p1"], 1).memory_place)
-    assert places == ["mongodb://one/db", "mongodb://two/db"]
+    assert places == ["mongodb://one:27017/db", "mongodb://two:27017/db"]

@@ -54,7 +54,7 @@ def by_graph(
 def _refuse_what_nobody_heeds(request: AgentRequest, families: Sequence[str]) -> None:
     """Raise InputError where options are about agents, or plans, and no family has any."""
     given = [name for name in FOR_AGENTS if getattr(request, name) not in (None, False)]
-    if given and not any(has_agents(code) for code in families):
+    if given and not request.via_graph and not any(has_agents(code) for code in families):
         options = ", ".join(OPTIONS.get(name, "--" + name.replace("_", "-")) for name in given)
         raise InputError(
             f"{options}: only agents heed that, and {', '.join(families)} {'has' if len(families) == 1 else 'have'} "
