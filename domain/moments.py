@@ -21,6 +21,12 @@ def nanoseconds(seconds: float) -> float:
     return float(np.rint(seconds * 1e6) * 1e3)
 
 
+def on_clock(seconds: ArrayLike) -> NDArray[np.float64]:
+    """Return `nanoseconds` of moments, of any shape."""
+    times = np.asarray(seconds, dtype=np.float64)
+    return np.where(times < FINE_S, np.rint(times * NS_PER_S), np.rint(times * 1e6) * 1e3)
+
+
 def verge(seconds: float) -> float:
     """Return the seconds from which on a moment counts as `seconds` or later, rather than before it."""
     return seconds - (0.5e-9 if seconds < FINE_S else 0.5e-6)

@@ -9,11 +9,9 @@ its GPU, or on CPU quota, a pod's queue is a recursion without events; pods that
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from domain.moments import nanoseconds, verge
+from domain.moments import last_before, verge
 from twin.compiled import compiled, compiled_entry
 from twin.layout import (
     ARRIVAL,
@@ -41,9 +39,9 @@ from twin.layout import (
     Tables,
 )
 from twin.pods import admit, apply_deployment, live
-from twin.queues import dispatch, end, expire
+from twin.queues import dispatch, end, expire, moment
 
-moment, border = compiled(nanoseconds), compiled(verge)
+border, last_moment = compiled(verge), compiled(last_before)
 
 
 @compiled
@@ -66,7 +64,7 @@ def serve_alone(tables: Tables, state: State, out: Output, n: int, i: int, t0: f
     while True:
         place = pod[HEAD]
         request = state.pool_f[place]
-        start, due = max(now, request[JOIN]), request[ARRIVAL] + deadline
+        start, due = max(now, request[JOIN]), moment(request[ARRIVAL]) + deadline
         finished = False
         if due <= start and due <= t1:
             stop = due
@@ -82,7 +80,7 @@ def serve_alone(tables: Tables, state: State, out: Output, n: int, i: int, t0: f
                 pod[SERVING] = 1
                 state.in_hand[n, i, WORK], state.in_hand[n, i, PACE] = finish - t1, pace
                 return
-        end(tables, state, out, n, i, place, stop, finished)
+        end(tables, state, out, n, i, place, due, stop, finished)
         if pod[HEAD] < 0:
             return
         now, work = max(now, stop), state.pool_f[pod[HEAD], LEFT] * pace
@@ -121,9 +119,9 @@ def serve_sharing(
             while pod_i[n, i, HEAD] >= 0:
                 place = pod_i[n, i, HEAD]
                 start = max(now, max(pool_f[place, JOIN], pod_f[n, i, PHASE_END]))
-                due = pool_f[place, ARRIVAL] + deadline
+                due = moment(pool_f[place, ARRIVAL]) + deadline
                 if due <= start and due <= t1:
-                    end(tables, state, out, n, i, place, due, False)
+                    end(tables, state, out, n, i, place, due, due, False)
                     continue
                 if start <= now:
                     changed |= running >= known or busy[running] != i
@@ -138,16 +136,16 @@ def serve_sharing(
         for b in range(running):
             i = busy[b]
             work[b] = work_left(state, n, i, pace[b])
-            after = min(after, min(now + work[b], pool_f[pod_i[n, i, HEAD], ARRIVAL] + deadline))
+            after = min(after, min(now + work[b], moment(pool_f[pod_i[n, i, HEAD], ARRIVAL]) + deadline))
         passed = after - now
         for b in range(running):
             i = busy[b]
             place = pod_i[n, i, HEAD]
             pool_f[place, INFERENCE] += passed
             pod_f[n, i, BUSY] += passed
-            finished = now + work[b] <= after
-            if finished or pool_f[place, ARRIVAL] + deadline <= after:
-                end(tables, state, out, n, i, place, after, finished)
+            finished, due = now + work[b] <= after, moment(pool_f[place, ARRIVAL]) + deadline
+            if finished or due <= after:
+                end(tables, state, out, n, i, place, due, after, finished)
             else:
                 pod_i[n, i, SERVING] = 1
                 in_hand[n, i, WORK], in_hand[n, i, PACE] = work[b] - passed, pace[b]
@@ -208,13 +206,12 @@ def advance(
     counters[ENDED] = 0
     q = 0
     for t in range(slots):
-        t0 = moment(counters[SLOT] * slot_s)
-        t1 = moment((counters[SLOT] + 1) * slot_s)
-        before = math.inf if t == slots - 1 else border((counters[SLOT] + 1) * slot_s)
+        start_s, end_s = counters[SLOT] * slot_s, (counters[SLOT] + 1) * slot_s
+        t0, t1, first_s, beyond_s = moment(start_s), moment(end_s), border(start_s), border(end_s)
         state.arrived_in_slot[:] = 0
-        while q < time_s.shape[0] and time_s[q] < before:
-            at = min(max(moment(time_s[q]), t0), t1 - 1.0)
-            dispatch(tables, state, out, at, origin[q], lm[q], prompts[q], schedule.targets[t, origin[q], lm[q]])
+        while q < time_s.shape[0] and (time_s[q] < beyond_s or t == slots - 1):
+            at_s = start_s if time_s[q] < first_s else last_moment(end_s) if time_s[q] >= beyond_s else time_s[q]
+            dispatch(tables, state, out, at_s, origin[q], lm[q], prompts[q], schedule.targets[t, origin[q], lm[q]])
             q += 1
         for n in range(state.pod_i.shape[0]):
             if schedule.decided[t, n] != 0:

@@ -27,7 +27,7 @@ POD_F = 3
 WORK, PACE = range(2)
 IN_HAND = 2
 # pool_i [capacity, POOL_I], pool_f [capacity, POOL_F]: the requests that have not ended, as linked lists.
-# LEFT: prompts that were not finished when the request was last taken up, a whole number.
+# ARRIVAL: seconds, as they were given. LEFT: prompts that were not finished when it was last taken up, a whole number.
 REQUEST, ORIGIN, BATCH, NEXT, PREVIOUS, INTERRUPTIONS = range(6)
 POOL_I = 6
 ARRIVAL, JOIN, LEFT, INFERENCE = range(4)

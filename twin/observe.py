@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from domain.cluster import Cluster
-from domain.moments import NS_PER_S, nanoseconds
+from domain.moments import NS_PER_S, nanoseconds, on_clock
 from domain.telemetry import Phase, Snapshot
 from twin.layout import (
     ARRIVAL,
@@ -49,7 +49,8 @@ def observe(cluster: Cluster, tables: Tables, state: State) -> Snapshot:
     at = heads[waiting]
     oldest = np.zeros(heads.shape)
     # What is still on its uplink is not in the queue yet.
-    oldest[waiting] = np.where(state.pool_f[at, JOIN] <= now, now - state.pool_f[at, ARRIVAL], 0.0) / NS_PER_S
+    ages = now - on_clock(state.pool_f[at, ARRIVAL])
+    oldest[waiting] = np.where(state.pool_f[at, JOIN] <= now, ages, 0.0) / NS_PER_S
     backlog = pod[:, :, PROMPTS].copy()
     left = state.pool_f[at, LEFT]
     in_hand = state.in_hand[waiting]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from domain.decisions import NOWHERE
-from domain.moments import NS_PER_S
+from domain.moments import NS_PER_S, nanoseconds
 from domain.telemetry import Outcome
 from twin.compiled import compiled
 from twin.layout import (
@@ -48,12 +48,13 @@ from twin.layout import (
     Tables,
 )
 
+moment = compiled(nanoseconds)
 SUCCESS, LATE, EXPIRED_WAITING, EXPIRED_RUNNING, UNROUTABLE = (int(outcome) for outcome in Outcome)
 
 
 @compiled
 def dispatch(
-    tables: Tables, state: State, out: Output, at: float, origin: int, i: int, prompts: int, target: int
+    tables: Tables, state: State, out: Output, at_s: float, origin: int, i: int, prompts: int, target: int
 ) -> None:
     """Put a request into the queue of (target, i), in order of the moment at which it gets there."""
     pool_i, pool_f, counters = state.pool_i, state.pool_f, state.counters
@@ -69,14 +70,14 @@ def dispatch(
         out.record_i[R_TARGET, row], out.record_i[R_PROMPTS, row] = NOWHERE, prompts
         out.record_i[R_OUTCOME, row], out.record_i[R_INTERRUPTIONS, row] = UNROUTABLE, 0
         out.record_f[:, row] = 0.0
-        out.record_f[R_ARRIVAL, row] = at / NS_PER_S
+        out.record_f[R_ARRIVAL, row] = at_s
         return
-    join = at
+    join = moment(at_s)
     if target != origin:
         link = tables.network[origin, target]
         uplink = np.rint((link[0] + prompts * tables.payload[i, 0] * link[1]) * NS_PER_S)
         state.longest[0] = max(state.longest[0], uplink)
-        join = at + uplink
+        join += uplink
     place = counters[FREE]
     if place >= 0:
         counters[FREE] = pool_i[place, NEXT]
@@ -92,7 +93,7 @@ def dispatch(
     new_i, new_f = pool_i[place], pool_f[place]
     new_i[REQUEST], new_i[ORIGIN], new_i[BATCH], new_i[INTERRUPTIONS] = request, origin, prompts, 0
     new_i[PREVIOUS], new_i[NEXT] = before, after
-    new_f[ARRIVAL], new_f[JOIN], new_f[LEFT], new_f[INFERENCE] = at, join, prompts, 0.0
+    new_f[ARRIVAL], new_f[JOIN], new_f[LEFT], new_f[INFERENCE] = at_s, join, prompts, 0.0
     if before < 0:
         pod[HEAD] = place
     else:
@@ -106,28 +107,30 @@ def dispatch(
 
 
 @compiled
-def end(tables: Tables, state: State, out: Output, n: int, i: int, place: int, finish: float, finished: bool) -> None:
-    """Take a request out of its queue and write its record; `finish` is when inference ended or the deadline passed."""
+def end(
+    tables: Tables, state: State, out: Output, n: int, i: int, place: int, due: float, finish: float, finished: bool
+) -> None:
+    """Take a request out of its queue and write its record; `finish` is when inference ended, or its deadline `due`."""
     pool_i, counters = state.pool_i, state.counters
     pod, ints, floats = state.pod_i[n, i], pool_i[place], state.pool_f[place]
     record_i, record_f = out.record_i, out.record_f
     row = counters[ENDED]
     counters[ENDED] = row + 1
-    origin, prompts, at = ints[ORIGIN], ints[BATCH], floats[ARRIVAL]
+    origin, prompts, at = ints[ORIGIN], ints[BATCH], moment(floats[ARRIVAL])
     join, inference = floats[JOIN], floats[INFERENCE]
     downlink = 0.0
     if finished:
         if origin != n:
             link = tables.network[n, origin]
             downlink = np.rint((link[0] + prompts * tables.payload[i, 1] * link[1]) * NS_PER_S)
-        outcome = SUCCESS if finish + downlink <= at + tables.deadline_ns else LATE
+        outcome = SUCCESS if finish + downlink <= due else LATE
     else:
         outcome = EXPIRED_RUNNING if inference > 0.0 else EXPIRED_WAITING
         join = min(join, finish)
     record_i[R_REQUEST, row], record_i[R_LM, row], record_i[R_ORIGIN, row] = ints[REQUEST], i, origin
     record_i[R_TARGET, row], record_i[R_PROMPTS, row], record_i[R_OUTCOME, row] = n, prompts, outcome
     record_i[R_INTERRUPTIONS, row] = ints[INTERRUPTIONS]
-    record_f[R_ARRIVAL, row], record_f[R_UPLINK, row] = at / NS_PER_S, (join - at) / NS_PER_S
+    record_f[R_ARRIVAL, row], record_f[R_UPLINK, row] = floats[ARRIVAL], (join - at) / NS_PER_S
     record_f[R_QUEUE, row] = (finish - join - inference) / NS_PER_S
     record_f[R_INFERENCE, row], record_f[R_DOWNLINK, row] = inference / NS_PER_S, downlink / NS_PER_S
     before, after = ints[PREVIOUS], ints[NEXT]
@@ -155,7 +158,7 @@ def expire(tables: Tables, state: State, out: Output, n: int, i: int, now: float
     front = now - deadline + state.longest[0]
     while place >= 0 and state.pool_f[place, JOIN] <= front:
         after = state.pool_i[place, NEXT]
-        due = state.pool_f[place, ARRIVAL] + deadline
+        due = moment(state.pool_f[place, ARRIVAL]) + deadline
         if due <= now:
-            end(tables, state, out, n, i, place, due, False)
+            end(tables, state, out, n, i, place, due, due, False)
         place = after

@@ -11,7 +11,7 @@ import numpy as np
 
 from domain.cluster import Cluster
 from domain.gpus import Gpus
-from domain.moments import nanoseconds
+from domain.moments import nanoseconds, on_clock
 from domain.telemetry import Phase, Snapshot
 from twin.layout import (
     ARRIVAL,
@@ -98,13 +98,13 @@ def _place(cluster: Cluster, n: int, vgpus: IntArray, on_gpu: IntArray) -> None:
 
 
 def _requests(cluster: Cluster, snapshot: Snapshot, state: State) -> None:
-    now, place = nanoseconds(snapshot.time_s), 0
+    place = 0
     for n, i in np.argwhere((snapshot.backlog_requests > 0) & (snapshot.backlog_prompts > 0)):
         prompts = int(snapshot.backlog_prompts[n, i])
         count = min(int(snapshot.backlog_requests[n, i]), prompts)
         sizes = np.full(count, prompts // count)
         sizes[: prompts % count] += 1
-        ages = whole_ns(snapshot.oldest_wait_s[n, i] * (1.0 - np.arange(count) / count))
+        arrival_s = snapshot.time_s - snapshot.oldest_wait_s[n, i] * (1.0 - np.arange(count) / count)
         rows = np.arange(place, place + count)
         state.pool_i[rows] = np.zeros(POOL_I, dtype=np.int64)
         state.pool_f[rows] = np.zeros(POOL_F)
@@ -113,8 +113,8 @@ def _requests(cluster: Cluster, snapshot: Snapshot, state: State) -> None:
         state.pool_i[rows, BATCH] = sizes
         state.pool_i[rows, NEXT] = np.append(rows[1:], -1)
         state.pool_i[rows, PREVIOUS] = np.append(-1, rows[:-1])
-        state.pool_f[rows, ARRIVAL] = now - ages
-        state.pool_f[rows, JOIN] = now - ages
+        state.pool_f[rows, ARRIVAL] = arrival_s
+        state.pool_f[rows, JOIN] = on_clock(arrival_s)
         state.pool_f[rows, LEFT] = sizes
         state.pod_i[n, i, HEAD], state.pod_i[n, i, TAIL] = rows[0], rows[-1]
         state.pod_i[n, i, REQUESTS], state.pod_i[n, i, PROMPTS] = count, prompts

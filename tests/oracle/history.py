@@ -35,7 +35,7 @@ class History:
 def row(r: Request, outcome: Outcome, uplink: int, queue: int, downlink: int) -> tuple[float, ...]:
     """One request that ended, in the order of the columns of Records; times in seconds."""
     identity = (r.number, r.lm, r.origin, r.target, r.prompts, outcome, r.interruptions)
-    return (*identity, *(time / PER_S for time in (r.arrival, uplink, queue, r.inference, downlink)))
+    return (*identity, r.arrival_s, *(time / PER_S for time in (uplink, queue, r.inference, downlink)))
 
 
 def to_records(rows: list[tuple[float, ...]]) -> Records:

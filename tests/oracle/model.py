@@ -64,6 +64,8 @@ class Request:
     prompts: int
     target: int
     join: int
+    arrival_s: float
+    """As it was given."""
     joined: bool = False
     begun: bool = False
     prompts_done: int = 0

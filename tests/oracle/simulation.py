@@ -100,7 +100,7 @@ class Simulation:
             target = NOWHERE if self.plan is None else int(self.plan.targets[origin, lm])
             size = prompts * self.cluster.lms[lm].uplink_bytes
             join = self.now + (0 if target == NOWHERE else transfer(self.cluster, origin, target, size))
-            request = Request(number, self.now, origin, lm, prompts, target, join)
+            request = Request(number, self.now, origin, lm, prompts, target, join, time_s)
             self.requests.append(request)
             if target == NOWHERE:
                 self._end(request, Outcome.UNROUTABLE, 0, 0)

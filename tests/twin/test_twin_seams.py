@@ -128,6 +128,12 @@ def test_an_arrival_that_rounds_out_of_its_slot_comes_at_the_nearest_moment_of_i
         assert records.arrival_s.tolist() == {2: [0.299999999], 3: [0.3, 0.3]}.get(slot, [])
 
 
+def test_a_record_tells_the_arrival_that_was_given_to_the_last_digit() -> None:
+    times = [1 / 3, 2 / 3, np.nextafter(9.0, 0.0)]
+    records = Twin(cluster(NODE)).advance(Arrivals.of(times, [0] * 3, [0] * 3, [1] * 3))
+    assert records.arrival_s.tolist() == times
+
+
 def test_before_the_first_plan_routes_lead_nowhere() -> None:
     records = Twin(cluster(NODE)).advance(Arrivals.of([0.0], [0], [0], [1]))
     assert records.target.tolist() == [NOWHERE]
