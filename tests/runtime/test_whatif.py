@@ -33,17 +33,14 @@ pytestmark = pytest.mark.usefixtures("little_time")
 
 
 @pytest.mark.parametrize(("run", "family", "seed"), [("plain", "RL", 1), ("several", "RR", 2), ("agents", "MA", 1)])
-def test_the_requests_of_a_run_are_read_back_to_the_nanosecond(
-    recorded_runs: Path, run: str, family: str, seed: int
-) -> None:
+def test_the_requests_of_a_run_are_read_back_exactly(recorded_runs: Path, run: str, family: str, seed: int) -> None:
     recording = open_recording(recorded_runs / run)
     workload, slots = load_workload("p1", BRISTOL, seed), recording.summary.slots
     came = Arrivals.concatenate([workload.arrivals(slot) for slot in range(slots)])
     found = recording.read(family, seed)
     assert found.missing == 0
-    for column in ("origin", "lm", "prompts"):
+    for column in ("time_s", "origin", "lm", "prompts"):
         assert np.array_equal(getattr(found.arrivals, column), getattr(came, column))
-    assert np.abs(found.arrivals.time_s - came.time_s).max() < 0.6e-9  # the twin's clock counts nanoseconds
 
 
 @pytest.mark.parametrize(
