@@ -258,10 +258,10 @@ def _watch_databases(faults: Faults, patched: pytest.MonkeyPatch) -> None:
             return super().cursor(Cursor)
 
         def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
-            return self.cursor().execute(sql, *args)  # type: ignore[no-any-return]
+            return self.cursor().execute(sql, *args)  # type: ignore[no-any-return]  # the factory's cursor
 
         def executemany(self, sql: str, *args: Any) -> sqlite3.Cursor:
-            return self.cursor().executemany(sql, *args)  # type: ignore[no-any-return]
+            return self.cursor().executemany(sql, *args)  # type: ignore[no-any-return]  # the factory's cursor
 
         def commit(self) -> None:
             writes = self.in_transaction and faults.concerns(self.path)

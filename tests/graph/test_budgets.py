@@ -86,7 +86,7 @@ async def test_tools_and_what_was_called_of_them_count() -> None:
     ]
     attempt = await Asking(asked, budget=budget, clock=now).for_decision(1)(said, SCHEMA, 1)
     assert reasons([attempt]) == {"budget": 1}
-    assert asked.model.calls == []  # type: ignore[attr-defined]
+    assert asked.model.calls == []  # type: ignore[attr-defined]  # it is a scripted model
 
 
 @pytest.mark.parametrize("reply", [counted(ANSWER, 0, 0), AIMessage(ANSWER)], ids=["zeros", "nothing"])

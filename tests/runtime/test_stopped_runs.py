@@ -137,7 +137,7 @@ async def test_a_person_who_has_answered_is_not_asked_again(tmp_path: Path) -> N
 def mixed(planner: str, rehearsed: bool) -> Deps:
     """Deps of a run without a memory, agents in the roles of which no rule is named."""
     testbed = TwinTestbed(Twin(CLUSTER), load_workload("p1", CLUSTER, 3))
-    deps = deps_of(make("RH", CLUSTER), testbed, None, "test")  # type: ignore[arg-type]
+    deps = deps_of(make("RH", CLUSTER), testbed, None, "test")  # type: ignore[arg-type]  # no memory is read
     agent = Filling[Any]("model", asker=asker(lambda *_: None))
     deps.scheduler = agent
     deps.fallbacks = Fallbacks.rehearsed(testbed)
@@ -174,7 +174,8 @@ def test_the_rules_that_worked_on_a_plan_know_of_it_when_a_run_goes_on(
         "fallback": None if rehearsed else deps.fallbacks.planner,
     }
     deps.planned(Twin(CLUSTER).observe(), outcome, by)
-    assert {name for name, rule in rules.items() if rule is not None and rule._planned is not None} == marked  # type: ignore[union-attr]
+    planned = {name: getattr(rule, "_planned", None) for name, rule in rules.items()}
+    assert {name for name, plan in planned.items() if plan is not None} == marked
 
 
 # Beside shadows
@@ -198,7 +199,7 @@ class Beside(Run):
             agents.planner = Filling("m", asker=asker(lambda *_: json.dumps(planner_answer(CLUSTER, PLAN)), self.calls))
             rehearse(agents, RehearsalSettings())
             testbed = Shadowed(inner, [Shadow(rule), Shadow(agents)], self.lines.append)
-            deps = self.deps = deps_of(make("RL", CLUSTER), testbed, store, run)  # type: ignore[arg-type]
+            deps = self.deps = deps_of(make("RL", CLUSTER), testbed, store, run)  # type: ignore[arg-type]  # a double
             testbed.acting = deps
             self.prepare(deps)
             return await GraphRun(deps, saver, slots, replays=True).run()
