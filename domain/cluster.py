@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.large_model import LargeModel
+from domain.serving import Serving
 
 SLACK_GB = 1e-9
 """GB by which a sum of memory may miss its limit: rounding, nothing else."""
@@ -79,6 +80,8 @@ class Cluster:
     """lambda of P1-10; 1 weighs latency alone, 0 fairness alone."""
     pending_timeout_s: float = 300.0
     """Seconds after which a Pending pod is withdrawn."""
+    serving: Serving = Serving()
+    """How requests are dispatched, batched and copied."""
 
     @property
     def n_nodes(self) -> int:
@@ -169,11 +172,11 @@ class Cluster:
         profile = self.lms[i].cpu_profiles.get(self.nodes[n].cpu_model)
         return math.inf if profile is None or cores < 1 else profile.seconds_per_prompt(cores)
 
-    def gpu_seconds(self, n: int, i: int, share: float = 1.0) -> float:
-        """Seconds per prompt of LM i on a GPU of node n that gives it `share` of its time; infinity where none."""
+    def gpu_seconds(self, n: int, i: int) -> float:
+        """Seconds per prompt of LM i on a GPU of node n with no busy neighbour; infinity where it cannot run."""
         model = self.nodes[n].gpu_model
         profile = self.lms[i].gpu_profiles.get(model) if model else None
-        return math.inf if profile is None else profile.seconds_per_prompt(share)
+        return math.inf if profile is None else profile.seconds_per_prompt
 
     def uplink_seconds(self, origin: int, target: int, i: int, prompts: int) -> float:
         """Seconds to move a request of LM i from origin to target, part of X_q in P1-7; zero at home."""

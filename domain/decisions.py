@@ -60,34 +60,98 @@ class Deployment:
         return {lm.name: a.to_json() for lm, a in zip(cluster.lms, self.allocations, strict=True)}
 
 
+Row = Mapping[str, Any]
+"""LM to a target (a name, or None), or to the nodes that are allowed: a list of names, or name to weight."""
+EVERYBODY = "*"
+"""In an open plan with names: every origin that has no entry of its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class RoutingPlan:
-    """The scheduler's output for one slot: (origin node, LM) to target node."""
+    """The scheduler's output for one slot: where the requests of an (origin node, LM) go.
+
+    A fixed plan (P1) names one target. An open one names the nodes among which the origin chooses as requests come
+    (`Dispatch.ARRIVAL`, `Dispatch.SPLIT`), each with a weight; its `targets` are those of the largest weight.
+    """
 
     targets: NDArray[np.int64]
     """[N, I] target node of requests of LM i that arrive at node n; NOWHERE where there is none."""
+    weights: NDArray[np.float64] | None = None
+    """[N, I, N] for origin, LM and node, or [1, I, N] for all origins; None in a fixed plan.
 
-    def to_json(self, cluster: Cluster) -> dict[str, dict[str, str | None]]:
-        """Origin name to LM name to target name."""
+    A node may be used where its weight is more than 0. The seconds until a request would be back are divided by it: 1
+    for all lets them alone decide, and a node of weight 0.5 must be twice as soon.
+    """
+
+    @classmethod
+    def open(cls, weights: NDArray[np.float64]) -> RoutingPlan:
+        """Return the plan that allows nodes by weight; [N, I, N], or [1, I, N] for all origins."""
+        n_nodes = weights.shape[2]
+        best = np.broadcast_to(weights.argmax(axis=2), (n_nodes, weights.shape[1]))
+        home = np.arange(n_nodes)[:, None]
+        at_home = np.take_along_axis(np.broadcast_to(weights, (n_nodes, *weights.shape[1:])), home[:, :, None], axis=2)
+        most = weights.max(axis=2)
+        targets = np.where(at_home[:, :, 0] >= most, home, best)  # the node itself, where there is none better
+        return cls(np.where(most > 0.0, targets, NOWHERE).astype(np.int64), weights)
+
+    @property
+    def is_open(self) -> bool:
+        """True where origins choose."""
+        return self.weights is not None
+
+    def to_json(self, cluster: Cluster) -> dict[str, dict[str, Any]]:
+        """Origin name to LM name to target name, or in an open plan to {node: weight}, "*" for all origins."""
         names, lms = [node.name for node in cluster.nodes], [lm.name for lm in cluster.lms]
+        if self.weights is not None:
+            origins = names if len(self.weights) == len(names) else [EVERYBODY]
+            return {
+                origin: {
+                    lm: {name: weight for name, weight in zip(names, row, strict=True) if weight > 0.0}
+                    for lm, row in zip(lms, rows, strict=True)
+                }
+                for origin, rows in zip(origins, self.weights.tolist(), strict=True)
+            }
         return {
             name: {lm: names[target] if target >= 0 else None for lm, target in zip(lms, row, strict=True)}
             for name, row in zip(names, self.targets.tolist(), strict=True)
         }
 
     @classmethod
-    def from_json(cls, cluster: Cluster, table: Mapping[str, Mapping[str, str | None]]) -> RoutingPlan:
-        """Read the form with names; raises KeyError for an unknown name or a missing pair."""
+    def from_json(cls, cluster: Cluster, table: Mapping[str, Row]) -> RoutingPlan:
+        """Read the form with names, fixed or open; raises KeyError for an unknown name or a missing pair."""
         nodes, lms = cluster.node_index, cluster.lm_index
-        targets = [[NOWHERE] * len(lms) for _ in nodes]
-        for origin, row in table.items():
-            own = targets[nodes[origin]]
-            for lm, target in row.items():
-                own[lms[lm]] = NOWHERE if target is None else nodes[target]
-        if len(table) < len(nodes) or any(len(row) < len(lms) for row in table.values()):
-            missing = next((origin, lm) for origin in nodes for lm in lms if lm not in table.get(origin, ()))
+        unknown = next((name for name in table if name != EVERYBODY and name not in nodes), None)
+        unknown = unknown or next((lm for row in table.values() for lm in row if lm not in lms), None)
+        if unknown is not None:
+            raise KeyError(unknown)
+        rows = {name: table[name] if name in table else table.get(EVERYBODY, {}) for name in nodes}
+        missing = next(((origin, lm) for origin in nodes for lm in lms if lm not in rows[origin]), None)
+        if missing is not None:
             raise KeyError(f"{missing[0]} -> {missing[1]}")
-        return cls(np.array(targets, dtype=np.int64))
+        if not any(_is_open(target) for row in table.values() for target in row.values()):
+            targets = [[NOWHERE] * len(lms) for _ in nodes]
+            for origin, row in rows.items():
+                for lm, target in row.items():
+                    targets[nodes[origin]][lms[lm]] = NOWHERE if target is None else nodes[target]
+            return cls(np.array(targets, dtype=np.int64))
+        origins = [EVERYBODY] if set(table) == {EVERYBODY} and len(nodes) > 1 else list(nodes)
+        weights = np.zeros((len(origins), len(lms), len(nodes)))
+        for o, origin in enumerate(origins):
+            for lm, allowed in (table[EVERYBODY] if origin == EVERYBODY else rows[origin]).items():
+                for name, weight in _weights(allowed).items():
+                    weights[o, lms[lm], nodes[name]] = weight
+        return cls.open(weights)
+
+
+def _is_open(target: Any) -> bool:
+    return isinstance(target, Mapping | Sequence) and not isinstance(target, str)
+
+
+def _weights(allowed: Any) -> Mapping[str, float]:
+    """Name to weight, from that, a list of names, one name or None."""
+    if isinstance(allowed, Mapping):
+        return allowed
+    return dict.fromkeys([] if allowed is None else [allowed] if isinstance(allowed, str) else allowed, 1.0)
 
 
 @dataclass(frozen=True, slots=True)

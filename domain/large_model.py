@@ -1,7 +1,7 @@
 """A large model (LM): what it needs, how it starts and stops, and how fast it answers on what hardware.
 
-Speed is never a constant times the resource. On a CPU it is a table of measured points; on a GPU it is a
-fixed part (kernel launches, host work) that sharing does not slow, plus a compute part that it does.
+Speed is never a constant times the resource. On a CPU it is a table of measured points; on a GPU it is a part on the
+host (kernel launches, moving data) and a part with kernels on the GPU, for which busy neighbours queue.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+
+from domain.serving import BatchCurve
 
 Modality = Literal["text", "image", "audio"]
 
@@ -23,6 +25,8 @@ class CpuProfile:
     """
 
     points: tuple[tuple[int, float], ...]
+    batch: BatchCurve = BatchCurve()
+    """What a batch takes, on any number of cores."""
 
     def seconds_per_prompt(self, cores: int) -> float:
         """Return seconds per prompt with `cores` cores; infinity where the LM does not run."""
@@ -37,14 +41,19 @@ class CpuProfile:
 
 @dataclass(frozen=True, slots=True)
 class GpuProfile:
-    """Seconds per prompt on one GPU model: fixed_s + compute_s / share, share in (0, 1] of the time slices."""
+    """Seconds per prompt on one GPU model: `fixed_s` on the host, `compute_s` with kernels on the GPU.
+
+    That is the sum alone; what busy neighbours add is `domain.gpu_sharing`.
+    """
 
     fixed_s: float
     compute_s: float
+    batch: BatchCurve = BatchCurve()
 
-    def seconds_per_prompt(self, share: float = 1.0) -> float:
-        """Return seconds per prompt when the LM gets `share` of the GPU's time."""
-        return self.fixed_s + self.compute_s / share
+    @property
+    def seconds_per_prompt(self) -> float:
+        """Seconds per prompt with no busy neighbour on the GPU."""
+        return self.fixed_s + self.compute_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,14 +94,12 @@ def _lm_line(cluster: Cluster, i: int, nodes: Sequence[int], needs: bool) -> str
     models = list(dict.fromkeys(cluster.nodes[n].gpu_model or "" for n in gpus))
     for gpu in models:
         own = [n for n in gpus if cluster.nodes[n].gpu_model == gpu]
-        most = max(cluster.nodes[n].vgpus_per_gpu for n in own)
         name = f" {quoted(gpu)}" if len(models) > 1 else ""
         takes = f" ({_on_gpu(cluster, i, own)})" if needs else ""
         profile = lm.gpu_profiles[gpu]
-        shared = f", {number(profile.seconds_per_prompt(1 / most))} with all vGPUs of the GPU busy" if most > 1 else ""
         parts.append(
-            f"on GPU{name}{takes} {number(profile.seconds_per_prompt())} s per prompt alone{shared}, "
-            f"start {number(lm.start_gpu_s)} s"
+            f"on GPU{name}{takes} {number(profile.seconds_per_prompt)} s per prompt alone, "
+            f"{number(profile.compute_s)} of them on the GPU, start {number(lm.start_gpu_s)} s"
         )
     return f"{'; '.join(parts)}; stop {number(lm.stop_s)} s"
 

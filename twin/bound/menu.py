@@ -80,7 +80,9 @@ def ways(cluster: Cluster, n: int, i: int) -> list[Way]:
     node, lm, found = cluster.nodes[n], cluster.lms[i], list[Way]()
     if vgpus := cluster.least_vgpus(n, i):
         profile = lm.gpu_profiles[node.gpu_model or ""]
-        found += [Way(profile.seconds_per_prompt(most), lm.host_cores, least) for least, most in shares(node, vgpus)]
+        found += [
+            Way(profile.fixed_s + profile.compute_s / most, lm.host_cores, least) for least, most in shares(node, vgpus)
+        ]
     if first := cluster.least_cores(n, i):
         found += [Way(cluster.cpu_seconds(n, i, cores), cores) for cores in range(first, node.cpu_cores + 1)]
     return found

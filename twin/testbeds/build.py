@@ -13,6 +13,7 @@ BITS_PER_BYTE, GIGA = 8.0, 1e9
 
 def to_cluster(testbed: TestbedFile) -> Cluster:
     """Turn a sound testbed into a cluster; index n counts its workers, control nodes stand apart."""
+    latency_s, seconds_per_byte = _network(testbed)
     return Cluster(
         name=testbed.name,
         nodes=tuple(node_of(node) for node in testbed.workers),
@@ -23,7 +24,8 @@ def to_cluster(testbed: TestbedFile) -> Cluster:
         deadline_s=testbed.deadline_s.value,
         latency_weight=testbed.latency_weight.value,
         pending_timeout_s=testbed.pending_timeout_s.value,
-        **_network(testbed),
+        latency_s=latency_s,
+        seconds_per_byte=seconds_per_byte,
     )
 
 
@@ -77,7 +79,7 @@ def lm_of(lm: LmEntry) -> LargeModel:
     )
 
 
-def _network(testbed: TestbedFile) -> dict[str, np.ndarray]:
+def _network(testbed: TestbedFile) -> tuple[np.ndarray, np.ndarray]:
     """[N, N] latency_s and seconds_per_byte: the links of the sites, then those of the nodes, zero at home."""
     workers = testbed.workers
     members = {
@@ -95,4 +97,4 @@ def _network(testbed: TestbedFile) -> dict[str, np.ndarray]:
     for matrix in (latency_s, seconds_per_byte):
         np.fill_diagonal(matrix, 0.0)
         matrix.flags.writeable = False
-    return {"latency_s": latency_s, "seconds_per_byte": seconds_per_byte}
+    return latency_s, seconds_per_byte

@@ -148,7 +148,7 @@ def _speeds(cluster: Cluster) -> Table:
                 gpu,
                 "does not run"
                 if profile is None
-                else f"alone {profile.seconds_per_prompt():.3g}, half {profile.seconds_per_prompt(0.5):.3g}",
+                else f"{profile.seconds_per_prompt:.3g}, {profile.compute_s:.3g} of them on the GPU",
             )
     return table
 
