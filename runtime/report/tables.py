@@ -10,6 +10,7 @@ from functools import partial
 
 from rich.box import SIMPLE
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -56,9 +57,13 @@ def report(summary: Summary, width: int, explain: bool = True, notes: bool = Fal
         style="bold",
     )
     wide = width >= WIDE
-    yield _table(summary, wide)
-    if not wide:
-        lines = [f"{family_label(summary, family)}: {_decided_by(summary.of(family))}" for family in summary.families]
+    deciders = [_decided_by(summary.of(family)) for family in summary.families]
+    beside = wide and _is_room(summary, deciders, width)
+    yield _table(summary, wide, deciders if beside else None)
+    if not beside:
+        lines = [
+            f"{family_label(summary, family)}: {who}" for family, who in zip(summary.families, deciders, strict=True)
+        ]
         yield Text("Decided by\n" + "\n".join(lines) + "\n")
     if any(run.agents for run in summary.results):
         yield from _agents(summary, wide)
@@ -96,19 +101,26 @@ def _worst(run: FamilyResult) -> float | None:
     return min((ratio for ratio in run.telemetry.success_ratio.values() if ratio is not None), default=None)
 
 
-def _table(summary: Summary, wide: bool) -> Table:
+def _is_room(summary: Summary, deciders: list[str], width: int) -> bool:
+    """Whether the table has room for every name of a decider in one piece."""
+    table = _table(summary, True, [who.replace(" ", "\n") for who in deciders])
+    unbounded = Console(width=10 * width)
+    return Measurement.get(unbounded, unbounded.options, table).maximum <= width
+
+
+def _table(summary: Summary, wide: bool, deciders: list[str] | None) -> Table:
     table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1 if wide else 0, 0, 0))
     columns = _columns(summary)
     table.add_column("family", no_wrap=True)
     for header in columns:
         table.add_column(header, justify="right", no_wrap=True)
-    if wide:
-        table.add_column("decided by", overflow="fold")
+    if deciders:
+        table.add_column("decided by")
     best = _best(summary)
-    for family in summary.families:
+    for i, family in enumerate(summary.families):
         runs = summary.of(family)
         cells = [_cell([value(run) for run in runs], decimals, shown) for value, decimals, shown in columns.values()]
-        who = [_decided_by(runs)] if wide else []
+        who = [deciders[i]] if deciders else []
         table.add_row(_label(summary, family, wide), *cells, *who, style="bold" if family == best else None)
     return table
 

@@ -98,6 +98,21 @@ def printed(told: Summary, width: int = 100) -> str:
     return out.getvalue()
 
 
+@pytest.mark.parametrize("width", [80, 100, 120, 150])
+@pytest.mark.parametrize("lms", [1, 6])
+def test_the_name_of_who_decided_is_never_broken(lms: int, width: int) -> None:
+    told = summary({})
+    ratio = dict.fromkeys([f"LM{n}" for n in range(1, lms + 1)], 0.8)
+    telemetry = told.results[0].telemetry.model_copy(update={"success_ratio": ratio})
+    decided = {"scheduler": {"agent:m": 9}, "planner": {"rehearsal:candidate": 4}, "deployer": {"rule:a-long-one": 1}}
+    run = told.results[0].model_copy(update={"telemetry": telemetry, "decided_by": decided})
+    text = printed(told.model_copy(update={"lms": [*ratio], "results": [run]}), width)
+    assert max(map(len, text.splitlines())) <= width
+    words = text.split()
+    assert {"agent:m", "rehearsal:candidate", "rule:a-long-one"} <= {*words}
+    assert ("Decided" in words) == (width == 80 or (width, lms) == (100, 6))
+
+
 @pytest.mark.parametrize(
     ("outcomes", "name"),
     [
