@@ -37,6 +37,8 @@ class Node:
     """True where CPU and GPUs use one memory, `ram_gb`: what a pod on vGPUs holds, it holds of that."""
     spare_cores: float = 0.0
     """What Kubernetes could allocate beyond `cpu_cores`; LMs get whole cores, so nobody uses it."""
+    mig: bool = False
+    """True where `gpus` are MIG slices, one vGPU each: a pod has one of them, as a CUDA process has."""
 
     @property
     def vgpus(self) -> int:
@@ -44,11 +46,16 @@ class Node:
         return self.gpus * self.vgpus_per_gpu
 
     @property
+    def most_vgpus(self) -> int:
+        """The most vGPUs that one pod can have."""
+        return min(1, self.vgpus) if self.mig else self.vgpus
+
+    @property
     def hardware(self) -> tuple[object, ...]:
         """All but name and site: equal for nodes of the same hardware."""
         return (
             *(self.cpu_model, self.cpu_cores, self.spare_cores, self.ram_gb),
-            *(self.gpu_model, self.gpus, self.vgpus_per_gpu, self.vram_gb, self.unified_memory),
+            *(self.gpu_model, self.gpus, self.vgpus_per_gpu, self.vram_gb, self.unified_memory, self.mig),
         )
 
     @property
@@ -136,7 +143,8 @@ class Cluster:
             or lm.host_cores > node.cpu_cores
         ):
             return 0
-        return max(1, math.ceil((vram_gb - SLACK_GB) / node.gpu_vram_gb)) if vram_gb > SLACK_GB else 1
+        least = max(1, math.ceil((vram_gb - SLACK_GB) / node.gpu_vram_gb)) if vram_gb > SLACK_GB else 1
+        return least if least <= node.most_vgpus else 0
 
     def ram_gb(self, n: int, i: int, on_vgpus: bool) -> float:
         """GB that a pod of LM i holds of the RAM of node n, M_ni of P1-1."""

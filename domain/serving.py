@@ -7,7 +7,7 @@ P1 fixes one target per origin and LM for a slot, keeps a request on one pod, an
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 
 
@@ -43,6 +43,25 @@ class Serving:
     batching: Batching = Batching.NONE
     copies: bool = False
     """True where a pod with vGPUs on several GPUs holds a copy of the LM on each, where memory allows."""
+
+    @property
+    def words(self) -> str:
+        """What is not P1's, such as 'dispatch split, news 1 s old, batching request, copies'; empty where all is."""
+        told = [f"dispatch {self.dispatch}"] if self.dispatch is not Dispatch.FIXED else []
+        told += [f"news {self.news_s:g} s old"] if self.news_s else []
+        told += [f"batching {self.batching}"] if self.batching is not Batching.NONE else []
+        return ", ".join(told + (["copies"] if self.copies else []))
+
+    def to_json(self) -> dict[str, str | float | bool]:
+        """Plain data, only what is not P1's."""
+        plain = {
+            "dispatch": self.dispatch.value,
+            "news_s": self.news_s,
+            "batching": self.batching.value,
+            "copies": self.copies,
+        }
+        usual = Serving()
+        return {f.name: value for f in fields(self) if (value := plain[f.name]) != getattr(usual, f.name)}
 
 
 @dataclass(frozen=True, slots=True)

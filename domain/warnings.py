@@ -8,25 +8,55 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.cluster import Cluster
+from domain.serving import BatchCurve, Batching, Dispatch
 
 
 def warnings_of(cluster: Cluster) -> list[str]:
     """Return one sentence for each thing of the cluster that makes its figures mean less than they seem to."""
-    return _deadline(cluster) + _gpus(cluster) + _cores(cluster)
+    return _deadline(cluster) + _gpus(cluster) + _cores(cluster) + _batches(cluster)
 
 
 def most_prompts(cluster: Cluster) -> NDArray[np.int64]:
     """Return [I] the prompts that a request of each LM can have at most and still be served before its deadline.
 
-    On the node that is fastest for the LM, alone, without queue or transfer; 0 where not even one prompt can be, or
-    where the LM runs nowhere.
+    On the node that serves the most, alone, without queue or transfer, in batches and copies where there are any; under
+    `Dispatch.SPLIT` on all nodes together. 0 where not even one prompt can be, or where the LM runs nowhere.
     """
     return np.array([_prompts_in_time(cluster, i) for i in range(cluster.n_lms)], dtype=np.int64)
 
 
 def _prompts_in_time(cluster: Cluster, i: int) -> int:
-    seconds = _fastest(cluster, i)[0]
-    return 0 if math.isinf(seconds) else int(min(cluster.deadline_s / seconds * (1.0 + 1e-12), 2.0**53))
+    kinds, counts = dict[object, int](), list[float]()
+    for n, node in enumerate(cluster.nodes):
+        if node.hardware not in kinds:
+            kinds[node.hardware] = _prompts_there(cluster, n, i)
+        counts.append(kinds[node.hardware])
+    total = sum(counts) if cluster.serving.dispatch is Dispatch.SPLIT else max(counts, default=0)
+    return int(min(total, 2.0**53))
+
+
+def _prompts_there(cluster: Cluster, n: int, i: int) -> int:
+    """Prompts of LM i that a pod on node n computes before the deadline, in its better mode."""
+    node, lm = cluster.nodes[n], cluster.lms[i]
+    most = 0
+    if cluster.runs_on_cpu(n, i):
+        profile = lm.cpu_profiles[node.cpu_model]
+        most = _prompts_within(cluster, cluster.cpu_seconds(n, i, node.cpu_cores), profile.batch)
+    if cluster.runs_on_gpu(n, i):
+        copies = node.gpus if cluster.serving.copies and not node.mig else 1
+        curve = lm.gpu_profiles[node.gpu_model or ""].batch
+        most = max(most, copies * _prompts_within(cluster, cluster.gpu_seconds(n, i), curve))
+    return most
+
+
+def _prompts_within(cluster: Cluster, seconds: float, curve: BatchCurve) -> int:
+    """Prompts that are computed one after the other, or in full batches and a last one, before the deadline."""
+    units = min(cluster.deadline_s / seconds * (1.0 + 1e-12), 2.0**53)
+    if cluster.serving.batching is Batching.NONE:
+        return int(units)
+    full = int(units / curve.units(curve.most))
+    rest = units - full * curve.units(curve.most)
+    return full * curve.most + max((b for b in range(1, curve.most) if curve.units(b) <= rest), default=0)
 
 
 def _fastest(cluster: Cluster, i: int) -> tuple[float, int]:
@@ -68,6 +98,17 @@ def _gpus(cluster: Cluster) -> list[str]:
     return [
         f"Nothing runs on the GPUs of {_names(names)}, since no LM that could fits there{shared if unified else ''}."
         for unified, names in idle.items()
+    ]
+
+
+def _batches(cluster: Cluster) -> list[str]:
+    curves = [profile.batch for lm in cluster.lms for profile in lm.cpu_profiles.values()]
+    curves += [profile.batch for lm in cluster.lms for profile in lm.gpu_profiles.values()]
+    if cluster.serving.batching is Batching.NONE or any(curve.most > 1 for curve in curves):
+        return []
+    return [
+        f"Batching is {cluster.serving.batching}, but no LM says what a batch takes: pods take one prompt at a time. "
+        "Give batch curves (batch, cpu_batch)."
     ]
 
 

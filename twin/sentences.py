@@ -60,6 +60,7 @@ _EXPECTED = {
     "tuple_type": "a list",
     "model_type": "a mapping of fields",
     "dict_type": "a mapping of fields",
+    "model_attributes_type": "a mapping of fields",
     "finite_number": "a finite number",
 }
 
@@ -80,6 +81,8 @@ def what_is_right(details: ErrorDetails) -> str:
     else:
         return f"is wrong: {message}"
     value = details["input"]
+    if kind in ("enum", "literal_error") and isinstance(value, str):
+        return one_of(re.findall(r"'([^']*)'", details["ctx"]["expected"]), value)
     return f"{message}, not {show(value)}"
 
 

@@ -79,7 +79,9 @@ def _check_mode(cluster: Cluster, n: int, i: int, allocation: Allocation) -> lis
         ]
     if allocation.vgpus:
         least = cluster.least_vgpus(n, i)
-        return [] if 0 < least <= allocation.vgpus else [_too_few_vgpus(cluster, n, i, allocation, least)]
+        if not 0 < least <= allocation.vgpus:
+            return [_too_few_vgpus(cluster, n, i, allocation, least)]
+        return [_several_slices(cluster, n, i, allocation)] if node.mig and allocation.vgpus > node.most_vgpus else []
     if lm.gpu_only:
         return [
             Violation(
@@ -116,6 +118,17 @@ def _too_few_vgpus(cluster: Cluster, n: int, i: int, allocation: Allocation, lea
         lm.vram_gb / allocation.vgpus - node.gpu_vram_gb,
         f"{lm.name} needs {lm.vram_gb:g} GB of vRAM and each GPU of {node.name} has {node.gpu_vram_gb:g} GB; "
         f"give it {least} vGPUs or more there, so that it lies on as many GPUs, or turn it off.",
+    )
+
+
+def _several_slices(cluster: Cluster, n: int, i: int, allocation: Allocation) -> Violation:
+    node, lm = cluster.nodes[n], cluster.lms[i]
+    return Violation(
+        Rule.VGPUS,
+        f"{node.name}/{lm.name}",
+        float(allocation.vgpus - node.most_vgpus),
+        f"The vGPUs of {node.name} are MIG slices, and a pod can have one of them; give {lm.name} 1 vGPU there, "
+        f"not {allocation.vgpus}.",
     )
 
 

@@ -300,5 +300,6 @@ def _values(axes: Axes, values: dict[str, list[Interval | None]]) -> None:
 def _title(summary: Summary, shown: Sequence[Interval | None]) -> str:
     seeds = "" if len(summary.seeds) == 1 else f"\n{title_line(len(summary.seeds), shown)}"
     load = "" if summary.load == 1.0 else f" times {summary.load:g}"
-    what = f"{summary.testbed}, workload {summary.workload}{load}, {summary.slots} slots"
+    served = f", {summary.serving}" if summary.serving else ""
+    what = f"{summary.testbed}, workload {summary.workload}{load}{served}, {summary.slots} slots"
     return textwrap.fill(what, 64) + seeds

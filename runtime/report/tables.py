@@ -52,8 +52,10 @@ def report(summary: Summary, width: int, explain: bool = True, notes: bool = Fal
         yield Text("\n".join(f"Warning: {sentence}" for sentence in summary.warnings) + "\n", style="yellow")
     load = "" if summary.load == 1.0 else f" times {summary.load:g}"
     requests = sum(sum(run.telemetry.arrived.values()) for run in summary.of(summary.families[0]))
+    served = f", {summary.serving}" if summary.serving else ""
     yield Text(
-        f"{summary.testbed}, workload {summary.workload}{load}: {summary.slots} slots, {seeds}, {requests:,} requests",
+        f"{summary.testbed}, workload {summary.workload}{load}{served}: {summary.slots} slots, {seeds}, "
+        f"{requests:,} requests",
         style="bold",
     )
     wide = width >= WIDE

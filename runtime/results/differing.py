@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from typing import Any
 
 import yaml
+
+from domain.serving import Serving
 
 TESTBED, CODE = "testbed.yaml", "code_sha256"
 MOST_NAMED = 4
 """Differences that are told one by one."""
 LONGEST = 80
 """Characters of a value that are told; of a longer one, where paths begin to differ, mostly its end."""
+P1 = {f"serving.{f.name}": f.default for f in fields(Serving)}
+"""Settings that files leave out where they are P1's."""
 BEFORE = "before"
 """Entry of a file that names what its run was begun with; what runs now is what counts."""
 
@@ -23,16 +28,22 @@ def differences(kept: Mapping[str, str | None], now: Mapping[str, str]) -> list[
         kept: name to YAML or JSON, None where there is no such file.
         now: the same files of the other run.
     """
-    found = list[str]()
+    found, known = list[str](), list[tuple[str, Any, Any]]()
     for name, text in now.items():
         if kept.get(name) == text:
             continue
         was, own = _flat(kept.get(name)), _flat(text)
+        usual = {key: value for key, value in P1.items() if key in was or key in own}  # what is left out is P1's
+        was, own = usual | was, usual | own
         differing = [key for key in [*own, *(k for k in was if k not in own)] if was.get(key) != own.get(key)]
         if "commit" in differing:  # of the same code a commit says nothing, of another one more than the digest does
             differing.remove(CODE if CODE in differing else "commit")
         title = "the testbed's " if name == TESTBED else ""
-        found += [f"{title}{key} was {_told(was.get(key))}, is {_told(own.get(key))} now" for key in differing]
+        for key in differing:
+            change = (key, was.get(key), own.get(key))
+            if change not in known:  # the settings tell some of the testbed's numbers, too
+                found.append(f"{title}{key} was {_told(change[1])}, is {_told(change[2])} now")
+            known.append(change)
     return found
 
 

@@ -249,6 +249,8 @@ class Summary(_Model):
     epoch_slots: int
     deadline_s: float
     latency_weight: float
+    serving: str = ""
+    """What is not P1's in how requests are served, in words."""
     families: list[str]
     seeds: list[int]
     results: list[FamilyResult]
@@ -272,7 +274,7 @@ class Summary(_Model):
     @property
     def like_p1(self) -> bool:
         """True where P1's own figures come from the same testbed and workload."""
-        return self.testbed == "bristol" and self.workload == "p1" and self.load == 1.0
+        return self.testbed == "bristol" and self.workload == "p1" and self.load == 1.0 and not self.serving
 
     def to_json(self) -> str:
         """Return the text of `summary.json`."""

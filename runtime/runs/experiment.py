@@ -129,6 +129,7 @@ class Experiment:
             epoch_slots=settings.epoch_slots,
             deadline_s=settings.deadline_s,
             latency_weight=settings.latency_weight,
+            serving=self.cluster.serving.words,
             families=list(settings.families),
             seeds=list(settings.seeds),
             results=[FamilyResult.model_validate_json((part / RESULT).read_bytes()) for part in parts],

@@ -5,7 +5,8 @@ Two runs with equal settings, versions and testbed give the same bytes; so no ti
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import yaml
@@ -51,14 +52,17 @@ class Settings:
     """End-to-end deadline tau of P1-3, seconds."""
     latency_weight: float
     """lambda of P1-10: 1 weighs latency alone, 0 fairness alone."""
+    serving: Mapping[str, str | float | bool] = field(default_factory=dict)
+    """What is not P1's in how requests are served, as in `domain.serving.Serving`."""
     agents: dict[str, Any] | None = None
     """What decisions of agents depend on, and the modes of the slot graph; None where no family goes through it."""
 
     def to_yaml(self) -> str:
         """Return the text of `settings.yaml`."""
         values = asdict(self) | {"families": list(self.families), "seeds": list(self.seeds)}
-        if self.agents is None:
-            del values["agents"]
+        for name in ("serving", "agents"):
+            if not values[name]:
+                del values[name]
         return yaml.safe_dump(values, sort_keys=False)
 
 

@@ -98,7 +98,8 @@ class History:
     def title(self) -> str:
         """What is shown, in a line."""
         summary = self.summary
-        return f"{summary.testbed}, workload {summary.workload}: {self.family}, seed {self.result.seed}"
+        served = f", {summary.serving}" if summary.serving else ""
+        return f"{summary.testbed}, workload {summary.workload}{served}: {self.family}, seed {self.result.seed}"
 
 
 def read_history(recording: Recording, family: str, seed: int) -> History:

@@ -64,6 +64,8 @@ class WhatIf(_Model):
     lms: list[str]
     latency_weight: float
     deadline_s: float
+    serving: str = ""
+    """What was not P1's in how requests were served in the recording, in words."""
     recorded: str
     """Family that was recorded, with which the others are compared."""
     recorded_as: str = ""

@@ -1,4 +1,4 @@
-"""Another testbed, in the words of the command line: a node more or less, another split of the GPUs, or another file.
+"""Another testbed, in the words of the command line: other nodes, GPUs or ways to serve, or another file.
 
 Requests keep where they came from. Where that node is gone, its requests come in at another node of its site or, where
 there is none, at the node that was nearest to it; several that are equally near take turns.
@@ -15,7 +15,7 @@ from domain.cluster import Cluster
 from domain.errors import InputError
 from domain.workload import Arrivals
 from twin.sentences import field_name, one_of
-from twin.testbeds import TestbedFile, read_testbed
+from twin.testbeds import ServingEdit, TestbedFile, read_testbed
 from twin.testbeds.build import to_cluster
 from twin.testbeds.checks import problems
 from twin.testbeds.schema import LinkEntry, NodeEntry
@@ -31,7 +31,8 @@ class Edits:
     """NAME=NODE or NODE: one more node like NODE."""
     remove: tuple[str, ...] = ()
     split: int | None = None
-    """vGPUs per GPU, on every node with GPUs."""
+    """vGPUs per GPU, on every node with GPUs that are no MIG slices."""
+    serving: ServingEdit = ServingEdit()
 
     def __bool__(self) -> bool:
         return self != Edits()
@@ -41,7 +42,8 @@ class Edits:
         told = [] if self.testbed is None else [f"testbed {self.testbed}"]
         told += [f"one more {_parts(text)[1]}" for text in self.add]
         told += [f"no {name}" for name in self.remove]
-        return told + ([] if self.split is None else [f"{self.split} vGPUs per GPU"])
+        told += [] if self.split is None else [f"{self.split} vGPUs per GPU"]
+        return told + self.serving.words()
 
 
 def edited(recorded: TestbedFile, edits: Edits) -> TestbedFile:
@@ -53,6 +55,7 @@ def edited(recorded: TestbedFile, edits: Edits) -> TestbedFile:
         testbed = _without_node(testbed, name)
     if edits.split is not None:
         testbed = _split(testbed, edits.split)
+    testbed = edits.serving.of(testbed)
     for field, what in problems(testbed):
         raise InputError(f"Testbed {testbed.name} with {', '.join(edits.words())}: {field_name(field)} {what}.")
     return testbed
@@ -129,9 +132,12 @@ def _without_node(testbed: TestbedFile, name: str) -> TestbedFile:
 def _split(testbed: TestbedFile, vgpus: int) -> TestbedFile:
     if not 1 <= vgpus <= 64:
         raise InputError(f"--split must be from 1 to 64 vGPUs per GPU, not {vgpus}.")
-    if not any(node.gpus for node in testbed.workers):
-        raise InputError(f"--split: no node of testbed {testbed.name} has a GPU.")
-    nodes = tuple(node.model_copy(update={"vgpus_per_gpu": vgpus}) if node.gpus else node for node in testbed.nodes)
+    shared = {node.name for node in testbed.nodes if node.gpus and not node.mig}
+    if not any(node.name in shared for node in testbed.workers):
+        raise InputError(f"--split: no node of testbed {testbed.name} has a GPU that pods share.")
+    nodes = tuple(
+        node.model_copy(update={"vgpus_per_gpu": vgpus}) if node.name in shared else node for node in testbed.nodes
+    )
     return testbed.model_copy(update={"nodes": nodes})
 
 

@@ -23,9 +23,10 @@ def report(answer: WhatIf) -> Iterator[Table | Text]:
     seeds = f"seed {answer.seeds[0]}" if len(answer.seeds) == 1 else f"{len(answer.seeds)} seeds"
     recorded = answer.recorded_as or answer.recorded
     load = "" if answer.load == 1.0 else f" times {answer.load:g}"
+    served = f", {answer.serving}" if answer.serving else ""
     yield Text(
         f"What if, on the {answer.requests:,} requests of {answer.run}: {answer.testbed}, workload "
-        f"{answer.workload}{load}, {answer.slots} slots, {seeds}, recorded with {recorded}",
+        f"{answer.workload}{load}{served}, {answer.slots} slots, {seeds}, recorded with {recorded}",
         style="bold",
     )
     yield Text("\n".join([*answer.notes, *_warnings(answer), _about_the_twin(answer)]) + "\n")

@@ -45,3 +45,22 @@ def test_an_lm_that_runs_on_cpus_alone_is_shown_without_figures_of_gpus(
         line for line in shown(tmp_path, text, capsys).splitlines() if line.startswith(" chat") and "GPT-2" in line
     ]
     assert line.split() == ["chat", "GPT-2", "text", "->", "text", "3", "–", "CPU", "8", "–", "3"]
+
+
+def test_how_requests_are_served_and_what_batches_take_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = shown(tmp_path, SMALL, capsys)
+    assert "Served (P1's): dispatch fixed, batching none, no copies" in plain
+    assert "What a batch takes" not in plain
+    text = SMALL.replace("sites:", "serving: {dispatch: split, news_s: 1, batching: queue, copies: true}\nsites:", 1)
+    text = text.replace("gpus: 1, vram_gb: 8", "gpus: 2, vram_gb: 16").replace(
+        "compute_s: 0.1}", "compute_s: 0.1, batch: {1: 1, 8: 1.3}}"
+    )
+    text = text.replace("    gpu_profiles", "    cpu_batch: {C: {1: 1, 4: 2}}\n    gpu_profiles")
+    lines = shown(tmp_path, text, capsys)
+    assert "Served: dispatch split, news of other nodes 1 s old, batching queue, a copy on each GPU of a pod" in lines
+    curves = [line.split() for line in lines.split("What a batch takes")[1].splitlines() if line.startswith(" chat")]
+    assert curves == [["chat", "C", "1:", "1,", "4:", "2"], ["chat", "G", "1:", "1,", "8:", "1.3"]]
+    sliced = shown(tmp_path, SMALL.replace("gpus: 1, vram_gb: 8", "gpus: 1, vram_gb: 8, mig: true"), capsys)
+    assert "1 x G, MIG" in sliced

@@ -99,7 +99,7 @@ def test_every_service_number_of_bristol_has_a_source() -> None:
     assert by_field["LM4.vram_gb"].kind == "published"
     assert by_field["university - m-shed.gbit_per_s"].unit == "Gbit/s"
     assert by_field["deadline_s"].unit == "s"
-    assert sum(row.field.startswith("LM") for row in table) == 4 * 8 + 21 + 8
+    assert sum(row.field.startswith("LM") for row in table) == 4 * 8 + 21 + 8 + 12
     measured = [row for row in table if row.kind == "measured"]
-    assert len(measured) == 5
+    assert len(measured) == 7
     assert all("Measured on" in row.source for row in measured)

@@ -97,7 +97,7 @@ def test_a_sound_file_becomes_its_model(tmp_path: Path) -> None:
         ),
         (GOOD + "spare:\n  'to the left': 3\n", "c.yaml:5: spare['to the left'] must be a mapping of fields, not 3."),
         (GOOD + "spare:\n  f: {spoke: 3}\n", "c.yaml:5: spare.f has an unknown field 'spoke'; did you mean 'spokes'?"),
-        (GOOD + "colour: gren\n", "c.yaml:4: colour must be 'red' or 'green', not 'gren'."),
+        (GOOD + "colour: gren\n", "c.yaml:4: colour must be 'red' or 'green', not 'gren'; did you mean 'green'?"),
         ("name: 3\nwheels: [{spokes: 3}]\n", "c.yaml:1: name must be text (quotes make it so), not 3."),
         ("name: a\nwheels: [{spokes: '3'}]\n", "c.yaml:2: wheels[0].spokes must be a whole number, not '3'."),
         ("name: a\nwheels: [{spokes: 3.5}]\n", "c.yaml:2: wheels[0].spokes must be a whole number, not 3.5."),

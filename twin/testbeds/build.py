@@ -6,7 +6,8 @@ import numpy as np
 
 from domain.cluster import Cluster, Node
 from domain.large_model import CpuProfile, GpuProfile, LargeModel
-from twin.testbeds.schema import LmEntry, NodeEntry, Quantity, TestbedFile
+from domain.serving import BatchCurve, Serving
+from twin.testbeds.schema import Curve, LmEntry, NodeEntry, Quantity, ServingEntry, TestbedFile
 
 BITS_PER_BYTE, GIGA = 8.0, 1e9
 
@@ -24,6 +25,7 @@ def to_cluster(testbed: TestbedFile) -> Cluster:
         deadline_s=testbed.deadline_s.value,
         latency_weight=testbed.latency_weight.value,
         pending_timeout_s=testbed.pending_timeout_s.value,
+        serving=serving_of(testbed.serving),
         latency_s=latency_s,
         seconds_per_byte=seconds_per_byte,
     )
@@ -43,7 +45,17 @@ def node_of(node: NodeEntry) -> Node:
         vram_gb=_value(node.vram_gb),
         unified_memory=node.unified_memory,
         spare_cores=round(node.cpu_cores - node.whole_cores, 3),
+        mig=node.mig,
     )
+
+
+def serving_of(serving: ServingEntry) -> Serving:
+    """Return the settings of an entry."""
+    return Serving(serving.dispatch, serving.news_s.value, serving.batching, serving.copies)
+
+
+def _curve(curve: Curve) -> BatchCurve:
+    return BatchCurve(tuple((size, units.value) for size, units in curve.items())) if curve else BatchCurve()
 
 
 def _value(quantity: Quantity | None) -> float:
@@ -69,11 +81,14 @@ def lm_of(lm: LmEntry) -> LargeModel:
         start_gpu_s=_value(lm.start_gpu_s),
         stop_s=lm.stop_s.value,
         cpu_profiles={
-            model: CpuProfile(tuple((k, seconds.value) for k, seconds in points.items()))
+            model: CpuProfile(
+                tuple((k, seconds.value) for k, seconds in points.items()), _curve(lm.cpu_batch.get(model, {}))
+            )
             for model, points in lm.cpu_profiles.items()
         },
         gpu_profiles={
-            model: GpuProfile(speed.fixed_s.value, speed.compute_s.value) for model, speed in lm.gpu_profiles.items()
+            model: GpuProfile(speed.fixed_s.value, speed.compute_s.value, _curve(speed.batch))
+            for model, speed in lm.gpu_profiles.items()
         },
         unified_gb=None if lm.unified_gb is None else lm.unified_gb.value,
     )

@@ -21,6 +21,7 @@ from twin.testbeds.schema import (
     TestbedFile,
     quantities,
 )
+from twin.testbeds.serving import serving
 
 Link = tuple[str, str, str]
 """Sites or nodes, from, to."""
@@ -52,6 +53,7 @@ def problems(testbed: TestbedFile) -> Iterator[Problem]:
     yield from _sizes(testbed)
     if testbed.workers and not wrong:
         yield from fit(testbed)
+        yield from serving(testbed)
 
 
 def _sizes(testbed: TestbedFile) -> Iterator[Problem]:

@@ -63,11 +63,12 @@ def _why_nowhere(workers: Sequence[Node], lm: LargeModel) -> tuple[str, str]:
 def _why_on_no_gpu(on_gpus: Sequence[Node], lm: LargeModel) -> tuple[str, str] | None:
     """What keeps the LM off all workers whose GPU model it knows; None where it is not one thing alone."""
     own, unified = [[node for node in on_gpus if node.unified_memory is one] for one in (False, True)]
-    if all(lm.vram_gb > node.vram_gb for node in own) and all(lm.unified_memory_gb > node.ram_gb for node in unified):
+    if all(lm.vram_gb > _vram_gb(node) for node in own) and all(lm.unified_memory_gb > node.ram_gb for node in unified):
         if own:
-            most = max(own, key=lambda node: node.vram_gb)
+            most = max(own, key=_vram_gb)
+            whose = "a slice of the" if most.mig else "the"
             return "vram_gb", (
-                f"must be at most {most.vram_gb:g}, the vRAM of the largest worker with a GPU ({most.name}), "
+                f"must be at most {_vram_gb(most):g}, the vRAM of {whose} largest worker with a GPU ({most.name}), "
                 f"not {lm.vram_gb:g}; {lm.name} fits on no worker"
             )
         most = max(unified, key=lambda node: node.ram_gb)
@@ -83,3 +84,8 @@ def _why_on_no_gpu(on_gpus: Sequence[Node], lm: LargeModel) -> tuple[str, str] |
             f"{lm.name} fits on no worker"
         )
     return None
+
+
+def _vram_gb(node: Node) -> float:
+    """GB on which an LM can lie: of all GPUs together, or of one MIG slice."""
+    return node.gpu_vram_gb if node.mig else node.vram_gb

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator
 
 from twin.sentences import one_of
+from twin.testbeds.curves import curves
 from twin.testbeds.schema import LmEntry, NodeEntry, Problem, Quantity, TestbedFile
 
 
@@ -18,17 +19,24 @@ def hardware(testbed: TestbedFile) -> Iterator[Problem]:
     for i, lm in enumerate(testbed.lms):
         yield from _modes(i, lm)
         yield from _speeds(i, lm)
+        yield from curves(i, lm)
 
 
 def _gpus(n: int, node: NodeEntry) -> Iterator[Problem]:
     where = ("nodes", n)
     if not node.gpus:
-        for field in ("gpu_model", "vgpus_per_gpu", "vram_gb", "unified_memory"):
+        for field in ("gpu_model", "vgpus_per_gpu", "vram_gb", "unified_memory", "mig"):
             if field in node.model_fields_set and not _empty(getattr(node, field)):
                 yield (*where, field), "must be left out, since the node has no GPUs (gpus is 0)"
         return
     if node.gpu_model is None:
         yield (*where, "gpu_model"), f"must be given, since the node has GPUs (gpus is {node.gpus})"
+    if node.mig and node.vgpus_per_gpu != 1:
+        yield (
+            (*where, "vgpus_per_gpu"),
+            f"must be 1, since the GPUs are MIG slices (mig is true), not {node.vgpus_per_gpu}; "
+            "write as many gpus as there are slices",
+        )
     if node.unified_memory:
         if not _empty(node.vram_gb):
             yield (

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_serializer, model_validator
 
 from domain.large_model import Modality
+from domain.serving import Batching, Dispatch
 from twin.files import FileModel, WholeKey
 
 Kind = Literal["measured", "published", "estimated"]
@@ -84,6 +85,8 @@ Weight = Annotated[Quantity, _number("from 0 to 1", lambda v: 0 <= v <= 1)]
 Bandwidth = Annotated[Quantity, _number("from 1e-6 to 1e6", lambda v: 1e-6 <= v <= 1e6)]
 Points = dict[Annotated[WholeKey, Field(ge=1, le=1024)], Positive]
 """Seconds by cores."""
+Curve = dict[Annotated[WholeKey, Field(ge=1, le=1024)], Positive]
+"""What a batch takes by its prompts, in units of what one prompt takes."""
 
 
 def _cores(content: Any) -> Any:
@@ -137,10 +140,21 @@ Modalities = Annotated[
 
 
 class GpuSpeed(FileModel):
-    """Seconds per prompt on one GPU model: fixed_s + compute_s / share of its time slices."""
+    """Seconds per prompt on one GPU model: fixed_s on the host, compute_s with kernels on the GPU."""
 
     fixed_s: NotNegative
     compute_s: Positive
+    batch: Curve = {}
+    """Empty: one prompt at a time."""
+
+
+class ServingEntry(FileModel):
+    """How requests are served: the fields of `domain.serving.Serving`, P1's where they are left out."""
+
+    dispatch: Dispatch = Dispatch.FIXED
+    news_s: NotNegative = Quantity(value=0.0)
+    batching: Batching = Batching.NONE
+    copies: bool = False
 
 
 class NodeEntry(FileModel):
@@ -160,6 +174,8 @@ class NodeEntry(FileModel):
     """All GPUs of the node together, each with the same part."""
     unified_memory: bool = False
     """True where CPU and GPUs use one memory, `ram_gb`."""
+    mig: bool = False
+    """True where the GPUs are MIG slices: a pod has one of them at most."""
     source: Text | None = None
     """Where the plain numbers of this entry come from."""
 
@@ -192,6 +208,8 @@ class LmEntry(FileModel):
     stop_s: NotNegative
     cpu_profiles: dict[Text, Points] = {}
     """CPU model to {cores: seconds per prompt}; an empty table says that the LM does not run there."""
+    cpu_batch: dict[Text, Curve] = {}
+    """CPU model to what a batch takes, on any number of cores."""
     gpu_profiles: dict[Text, GpuSpeed] = {}
     source: Text | None = None
 
@@ -227,6 +245,7 @@ class TestbedFile(FileModel):
     deadline_s: Positive = Quantity(value=900.0)
     latency_weight: Weight = Quantity(value=0.5)
     pending_timeout_s: Positive = Quantity(value=300.0)
+    serving: ServingEntry = ServingEntry()
     sites: Annotated[tuple[Name, ...], Field(min_length=1, max_length=MOST_NODES)]
     links: tuple[LinkEntry, ...] = ()
     nodes: Annotated[tuple[NodeEntry, ...], Field(min_length=1)]
@@ -245,6 +264,8 @@ def quantities(testbed: TestbedFile) -> Iterator[tuple[FieldSteps, Quantity]]:
     for name in ("slot_s", "deadline_s", "latency_weight", "pending_timeout_s"):
         if name in testbed.model_fields_set:
             yield (name,), getattr(testbed, name)
+    for field, quantity in _of_entry(testbed.serving):
+        yield ("serving", *field), quantity
     for name in ("links", "nodes", "lms"):
         for index, entry in enumerate(getattr(testbed, name)):
             for field, quantity in _of_entry(entry):
@@ -256,10 +277,21 @@ def _of_entry(entry: FileModel) -> Iterator[tuple[FieldSteps, Quantity]]:
         value = getattr(entry, name)
         if isinstance(value, Quantity) and name in entry.model_fields_set:
             yield (name,), value
+    if isinstance(entry, GpuSpeed):
+        yield from _of_curve(("batch",), entry.batch)
     if isinstance(entry, LmEntry):
         for model, points in entry.cpu_profiles.items():
             for cores, seconds in points.items():
                 yield ("cpu_profiles", model, str(cores)), seconds
+        for model, curve in entry.cpu_batch.items():
+            yield from _of_curve(("cpu_batch", model), curve)
         for model, speed in entry.gpu_profiles.items():
             for field, quantity in _of_entry(speed):
                 yield ("gpu_profiles", model, *field), quantity
+
+
+def _of_curve(where: FieldSteps, curve: Curve) -> Iterator[tuple[FieldSteps, Quantity]]:
+    """All points but that of one prompt, which is 1 by definition."""
+    for size, units in curve.items():
+        if size > 1:
+            yield (*where, str(size)), units

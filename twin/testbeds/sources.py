@@ -35,7 +35,9 @@ def sources(path_or_name: Path | str) -> list[SourcedNumber]:
 def _sourced(testbed: TestbedFile, field: FieldSteps, quantity: Quantity) -> SourcedNumber:
     source = quantity.source
     owner, last = str(field[0]), str(field[-1])
-    if len(field) > 1:
+    if owner == "serving":
+        owner = f"serving.{last}"
+    elif len(field) > 1:
         name, index = field[0], int(field[1])
         if name == "links":
             link = testbed.links[index]
@@ -48,11 +50,14 @@ def _sourced(testbed: TestbedFile, field: FieldSteps, quantity: Quantity) -> Sou
             owner = ".".join([entry.name, str(field[2])]) + "".join(f"[{step}]" for step in field[3:])
     source = source or testbed.source or ""
     return SourcedNumber(
-        owner, quantity.value, _unit(last), quantity.kind or "stated", testbed.sources.get(source, source)
+        owner, quantity.value, _unit(field), quantity.kind or "stated", testbed.sources.get(source, source)
     )
 
 
-def _unit(name: str) -> str:
+def _unit(field: FieldSteps) -> str:
+    name = str(field[-1])
+    if "batch" in field or "cpu_batch" in field:
+        return "times one prompt"
     if name in UNITS:
         return UNITS[name]
     if name.isdigit():

@@ -10,9 +10,13 @@ from domain.errors import InputError
 from runtime.agents.request import AgentRequest
 from runtime.cli.arguments import agents
 from runtime.cli.arguments.options import (
+    BatchOption,
+    CopiesOption,
+    DispatchOption,
     EpochsOption,
     LambdaOption,
     LoadOption,
+    NewsOption,
     OutOption,
     SlotsOption,
     TestbedOption,
@@ -40,6 +44,10 @@ def run(
     slots: SlotsOption = None,
     seed: Annotated[int, typer.Option("--seed", "-s", min=0, metavar="N", help="Seed of requests and decisions.")] = 1,
     latency_weight: LambdaOption = None,
+    dispatch: DispatchOption = None,
+    news_s: NewsOption = None,
+    batching: BatchOption = None,
+    copies: CopiesOption = None,
     out: OutOption = None,
     resume: agents.ResumeOption = None,
     other_code: agents.OtherCodeOption = False,
@@ -83,9 +91,12 @@ def run(
     Example: **edgewise run --family LL --workload real --lambda 0.8 --out runs/local**
 
     Example: **edgewise run --family MA --epochs 1 --llm local --shadow RL**
+
+    Example: **edgewise run --family RH --dispatch split --news 1 --batch request --copies**
     """
     from runtime.cli.commands import experiments
     from runtime.cli.commands.requests import Request
+    from twin.testbeds import ServingEdit
 
     if resume is not None:
         given = [name for name in ctx.params if str(ctx.get_parameter_source(name)).endswith("COMMANDLINE")]
@@ -140,6 +151,7 @@ def run(
             latency_weight,
             out,
             asked if asked != AgentRequest() else None,
+            ServingEdit(dispatch, news_s, batching, copies),
         )
     )
 
@@ -159,6 +171,10 @@ def compare(
         option("--seeds -s", "LIST", "Seeds: 7, or 1,2,5, or 1-5; every family meets the same requests.", shown=True),
     ] = "1",
     latency_weight: LambdaOption = None,
+    dispatch: DispatchOption = None,
+    news_s: NewsOption = None,
+    batching: BatchOption = None,
+    copies: CopiesOption = None,
     out: OutOption = None,
 ) -> None:
     """Compare policy families on the same requests: one table, records, figures.
@@ -171,5 +187,7 @@ def compare(
     """
     from runtime.cli.commands.experiments import execute
     from runtime.cli.commands.requests import Request
+    from twin.testbeds import ServingEdit
 
-    execute(Request(testbed, workload, load, family or [], seeds, epochs, slots, latency_weight, out))
+    serving = ServingEdit(dispatch, news_s, batching, copies)
+    execute(Request(testbed, workload, load, family or [], seeds, epochs, slots, latency_weight, out, serving=serving))

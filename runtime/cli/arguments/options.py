@@ -58,6 +58,44 @@ LambdaOption = Annotated[
         shown="the testbed's, 0.5 on bristol",
     ),
 ]
+DispatchOption = Annotated[
+    str | None,
+    option(
+        "--dispatch",
+        "fixed|arrival|split",
+        "Who sends a request where. fixed: the routing plan, for the whole slot (P1). arrival: its origin, as it "
+        "comes, to whichever allowed node will have answered it first. split: the same, prompt by prompt.",
+        shown="the testbed's, else fixed",
+    ),
+]
+NewsOption = Annotated[
+    float | None,
+    option(
+        "--news",
+        "SECONDS",
+        "Age of what an origin knows of other nodes' queues, 0 to a slot; it matters with --dispatch arrival or split.",
+        shown="the testbed's, else 0",
+    ),
+]
+BatchOption = Annotated[
+    str | None,
+    option(
+        "--batch",
+        "none|request|queue",
+        "Which prompts a pod computes together. none: each alone (P1). request: those of one request. queue: those "
+        "that wait, of any requests. The LMs' batch curves say how fast, and how many at most.",
+        shown="the testbed's, else none",
+    ),
+]
+CopiesOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--copies/--no-copies",
+        help="Let a pod with vGPUs on several GPUs hold a copy of its LM on each, where memory allows, instead of one "
+        "LM over all of them (P1).  [default: the testbed's, else no copies]",
+        show_default=False,
+    ),
+]
 OutOption = Annotated[
     Path | None,
     option(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from runtime.cli.arguments.options import option
+from runtime.cli.arguments.options import BatchOption, CopiesOption, DispatchOption, NewsOption, option
 
 
 def whatif(
@@ -35,8 +35,12 @@ def whatif(
     ] = None,
     split: Annotated[
         int | None,
-        option("--split", "N", "N vGPUs per GPU, on every node with GPUs."),
+        option("--split", "N", "N vGPUs per GPU, on every node with GPUs that are no MIG slices."),
     ] = None,
+    dispatch: DispatchOption = None,
+    news_s: NewsOption = None,
+    batching: BatchOption = None,
+    copies: CopiesOption = None,
     recorded: Annotated[
         str | None,
         option(
@@ -60,7 +64,9 @@ def whatif(
         option("--out -o", "FOLDER", "Keep numbers, records and a figure here; must not exist yet."),
     ] = None,
 ) -> None:
-    """Play the requests of a run again, under other rules or on another testbed, and say how sure the difference is.
+    """Play the requests of a run again, under other rules, on another testbed or served in another way.
+
+    It says how sure each difference is.
 
     The requests come from the run's records, whoever decided and wherever it took place. First the run itself is
     played again in the twin, as it was decided, to see how far the twin is off.
@@ -70,9 +76,13 @@ def whatif(
     Example: **edgewise whatif runs/bristol-p1-RH-seed1 --add-node VM4 --out runs/one-more-gpu**
 
     Example: **edgewise whatif runs/five-seeds --recorded RF --split 3 --remove-node VM3**
+
+    Example: **edgewise whatif runs/bristol-p1-RH-seed1 --dispatch split --news 1**
     """
     from runtime.cli.commands.whatif import Question, what_if
     from runtime.whatif.edits import Edits
+    from twin.testbeds import ServingEdit
 
-    edits = Edits(testbed, tuple(add_node or ()), tuple(remove_node or ()), split)
+    serving = ServingEdit(dispatch, news_s, batching, copies)
+    edits = Edits(testbed, tuple(add_node or ()), tuple(remove_node or ()), split, serving)
     what_if(Question(run, tuple(family or ()), recorded, edits, memory, out))

@@ -125,7 +125,7 @@ def execute(
 
 def prepare(request: Request) -> Experiment:
     """Read and check everything that is asked for; raises InputError."""
-    testbed = read_testbed(request.testbed)
+    testbed = request.serving.of(read_testbed(request.testbed))
     cluster = to_cluster(testbed)
     if request.latency_weight is not None:
         cluster = dataclasses.replace(cluster, latency_weight=check_latency_weight(request.latency_weight))
@@ -158,6 +158,7 @@ def prepare(request: Request) -> Experiment:
         epoch_slots=cluster.epoch_slots,
         deadline_s=cluster.deadline_s,
         latency_weight=cluster.latency_weight,
+        serving=cluster.serving.to_json(),
         agents=None if by_graph is None else by_graph.settings.to_json(),
     )
     said = Remarks.before(cluster, first, chosen)

@@ -14,6 +14,7 @@ from rich.table import Table
 from domain.cluster import Cluster, Node
 from domain.errors import InputError
 from domain.large_model import LargeModel
+from domain.serving import Dispatch, Serving
 from domain.warnings import warnings_of
 from runtime.agents.families import all_families
 from runtime.report.tables import output_console, report
@@ -64,8 +65,11 @@ def show_testbed(name: str, generated: int | None, seed: int, out: Path | None, 
         f"epochs of {cluster.epoch_slots} slots, deadline {cluster.deadline_s:g} s, "
         f"lambda {cluster.latency_weight:g}\n"
     )
+    console.print(_served(cluster.serving), soft_wrap=True)
     console.print(_nodes(cluster), _lms(cluster))
-    console.print("Seconds per prompt, by cores; on a GPU, alone and with half of its time", _speeds(cluster))
+    console.print("Seconds per prompt, by cores; on a GPU, alone", _speeds(cluster))
+    if (curves := _curves(cluster)).row_count:
+        console.print("What a batch takes, in units of what one prompt takes, by prompts", curves)
     off_diagonal = cluster.latency_s[cluster.latency_s > 0]
     if off_diagonal.size:
         console.print(f"One way between nodes: {1e3 * off_diagonal.min():.3g} to {1e3 * off_diagonal.max():.3g} ms\n")
@@ -75,6 +79,13 @@ def show_testbed(name: str, generated: int | None, seed: int, out: Path | None, 
         _show_sources(console, sources(out if generated is not None and out is not None else name), with_sources)
     if out is not None:
         console.print(f"Written to {out}", soft_wrap=True, markup=False)
+
+
+def _served(serving: Serving) -> str:
+    news = f", news of other nodes {serving.news_s:g} s old" if serving.dispatch is not Dispatch.FIXED else ""
+    copies = "a copy on each GPU of a pod" if serving.copies else "no copies"
+    usual = " (P1's)" if serving == Serving() else ""
+    return f"Served{usual}: dispatch {serving.dispatch}{news}, batching {serving.batching}, {copies}\n"
 
 
 def _nodes(cluster: Cluster) -> Table:
@@ -100,7 +111,7 @@ def _nodes(cluster: Cluster) -> Table:
             node.cpu_model,
             f"{node.cpu_cores} of {node.cpu_cores + node.spare_cores:g}" if node.spare_cores else str(node.cpu_cores),
             f"{node.ram_gb:g}",
-            f"{node.gpus} x {node.gpu_model}" if node.gpus else "–",
+            f"{node.gpus} x {node.gpu_model}{', MIG' if node.mig else ''}" if node.gpus else "–",
             str(node.vgpus),
             _vram(node),
         )
@@ -150,6 +161,19 @@ def _speeds(cluster: Cluster) -> Table:
                 if profile is None
                 else f"{profile.seconds_per_prompt:.3g}, {profile.compute_s:.3g} of them on the GPU",
             )
+    return table
+
+
+def _curves(cluster: Cluster) -> Table:
+    table = _table("LM", "hardware", "units")
+    for lm in cluster.lms:
+        cpus = {node.cpu_model for node in cluster.nodes} if not lm.gpu_only else set[str]()
+        gpus = {node.gpu_model for node in cluster.nodes if node.gpu_model}
+        known = [(model, lm.cpu_profiles[model].batch) for model in lm.cpu_profiles if model in cpus]
+        known += [(model, lm.gpu_profiles[model].batch) for model in lm.gpu_profiles if model in gpus]
+        for model, curve in known:
+            if curve.most > 1:
+                table.add_row(lm.name, model, ", ".join(f"{size}: {units:.3g}" for size, units in curve.points))
     return table
 
 

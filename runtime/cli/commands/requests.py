@@ -14,6 +14,7 @@ from domain.errors import InputError
 from policies.families import FAMILIES
 from runtime.agents.request import AgentRequest
 from runtime.runs.settings import DEFAULT_EPOCHS, Settings
+from twin.testbeds import ServingEdit
 from twin.workloads import builtin_names as builtin_workloads
 
 MOST_NAMED = 4
@@ -36,6 +37,8 @@ class Request:
     out: Path | None = None
     agents: AgentRequest | None = None
     """None: families of rules in the plain slot loop."""
+    serving: ServingEdit = ServingEdit()
+    """In place of the testbed's settings."""
 
 
 def to_resume(request: Request) -> str:
@@ -89,9 +92,16 @@ def folder_name(request: Request, settings: Settings) -> str:
         f"x{request.load:g}" if request.load != 1.0 else "",
         "-".join(families) if len(families) <= MOST_NAMED and set(families) != set(FAMILIES) else "",
         agents.model or "",
+        *_serving(request.serving),
         f"lambda{request.latency_weight:g}" if request.latency_weight is not None else "",
         "" if request.epochs is None or settings.slots == usual else f"{request.epochs}epochs",
         "" if request.slots is None or settings.slots == usual else f"{request.slots}slots",
         f"seed{seeds[0]}" if len(seeds) == 1 else f"{len(seeds)}seeds",
     ]
     return re.sub(r"[^\w.+-]+", "_", "-".join(word for word in words if word))
+
+
+def _serving(edit: ServingEdit) -> list[str]:
+    told = [edit.dispatch or "", "" if edit.news_s is None else f"news{edit.news_s:g}"]
+    told.append("" if edit.batching is None else f"batch-{edit.batching}")
+    return [*told, "" if edit.copies is None else "copies" if edit.copies else "no-copies"]

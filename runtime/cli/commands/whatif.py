@@ -57,7 +57,8 @@ class Question:
             ("--memory", self.memory or ""),
             ("--out", str(self.out or "")),
         ]
-        return ["whatif", str(self.run), *(word for option in options if option[1] for word in option)]
+        words = [word for option in options if option[1] for word in option]
+        return ["whatif", str(self.run), *words, *edits.serving.options()]
 
 
 def what_if(question: Question) -> WhatIf:
@@ -99,8 +100,8 @@ def prepare(question: Question) -> Study:
             raise InputError(f"--family names {code} twice; name each family once.")
     if not codes and not question.edits:
         raise InputError(
-            "What if what? Name other rules with --family, or another testbed with --testbed, --add-node, "
-            "--remove-node or --split."
+            "What if what? Name other rules with --family, another testbed with --testbed, --add-node, --remove-node "
+            "or --split, or another way to serve with --dispatch, --news, --batch or --copies."
         )
     if question.memory is not None and "://" not in question.memory and not Path(question.memory).is_file():
         raise InputError(f"--memory: there is no file {question.memory}.")
