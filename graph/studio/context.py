@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -9,7 +10,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from domain.errors import InputError
 from domain.ledger import Role
-from graph.studio.world import Made
+from domain.serving import Batching, Dispatch
+from graph.studio.world import TESTBED, Made
 from policies.families import DEPLOYERS, FAMILIES, NOBODY, PLANNERS, SCHEDULERS, Recipe
 from twin.sentences import field_name, one_of, what_is_right
 
@@ -61,6 +63,38 @@ class Context:
     load: Annotated[
         float, Field(gt=0, allow_inf_nan=False, description="Factor of the workload's requests. A thread keeps it.")
     ] = 1.0
+    dispatch: Annotated[
+        str,
+        Field(
+            description="Who sends a request where: the routing plan for the slot (fixed, P1), its origin as it comes "
+            "(arrival), or the same prompt by prompt (split); testbed: as it says. A thread keeps it.",
+            json_schema_extra={"enum": [TESTBED, *Dispatch]},
+        ),
+    ] = TESTBED
+    news_s: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            allow_inf_nan=False,
+            description="Age of what an origin knows of other nodes' queues, seconds, at most a slot; empty: the "
+            "testbed's. A thread keeps it.",
+        ),
+    ] = None
+    batching: Annotated[
+        str,
+        Field(
+            description="Which prompts a pod computes together: none (P1), those of one request, or those that wait in "
+            "its queue; testbed: as it says. A thread keeps it.",
+            json_schema_extra={"enum": [TESTBED, *Batching]},
+        ),
+    ] = TESTBED
+    copies: Annotated[
+        bool | None,
+        Field(
+            description="Let a pod with vGPUs on several GPUs hold a copy of its LM on each; empty: the testbed's. "
+            "A thread keeps it."
+        ),
+    ] = None
     planner_model: Annotated[str | None, Field(description="Model that plans; empty for gpt-5, as in P1.")] = None
     model: Annotated[str | None, Field(description="Model that schedules and deploys; empty for gpt-4o.")] = None
     rehearse: Annotated[
@@ -84,7 +118,8 @@ class Context:
     @property
     def made(self) -> Made:
         """What its world is made of."""
-        return Made(self.testbed, self.workload, self.seed, self.load)
+        served = (self.dispatch, self.news_s, self.batching, self.copies)
+        return Made(self.testbed, self.workload, self.seed, self.load, *served)
 
     @property
     def filled(self) -> dict[Role, str]:
@@ -109,8 +144,18 @@ def read_context(given: Any) -> Context:
             found = error.errors(include_url=False)[0]
             raise InputError(f"The context's {field_name(found['loc'])} {what_is_right(found)}.") from None
     if context.family not in FAMILIES:
-        raise InputError(f"The context's family {one_of(list(FAMILIES), context.family)}.")
+        raise _unknown("family", list(FAMILIES), context.family)
+    for name, word, words in (
+        ("dispatch", context.dispatch, (TESTBED, *Dispatch)),
+        ("batching", context.batching, (TESTBED, *Batching)),
+    ):
+        if word not in words:
+            raise _unknown(name, [str(option) for option in words], word)
     for role, by in context.filled.items():
         if by not in CHOICES[role]:
-            raise InputError(f"The context's {role} {one_of(CHOICES[role], by)}.")
+            raise _unknown(role, CHOICES[role], by)
     return context
+
+
+def _unknown(name: str, known: Sequence[str], given: str) -> InputError:
+    return InputError(f"The context's {name} {one_of(known, given)}.".replace("?.", "?"))

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from memory import Memory, open_memory
 from policies.families import make
 from tools.traffic import WatchedTestbed
 from twin.testbed import TwinTestbed
-from twin.testbeds import read_testbed
+from twin.testbeds import ServingEdit, read_testbed
 from twin.testbeds.build import to_cluster
 from twin.twin import Twin
 from twin.workloads import load_workload
@@ -87,9 +87,10 @@ async def open_run(context: Context, values: Mapping[str, Any], name: str) -> As
         yield run
 
 
-def read_cluster(name: str) -> Cluster:
-    """Return a testbed by name or path; raises InputError."""
-    return to_cluster(read_testbed(name))
+def read_cluster(context: Context) -> Cluster:
+    """Return the cluster that a thread lives on; raises InputError."""
+    names = {f.name: f"The context's {f.name}" for f in fields(ServingEdit)}
+    return to_cluster(context.made.serving.of(read_testbed(context.testbed), names))
 
 
 def _prepare(context: Context, values: Mapping[str, Any], memory: Memory, name: str) -> StudioRun:
@@ -99,9 +100,9 @@ def _prepare(context: Context, values: Mapping[str, Any], memory: Memory, name: 
         raise InputError("This thread shows a recorded run and carries no world to go on in; start a new thread.")
     world = None if packed is None else World.unpack(packed)
     if world is not None and world.made != context.made:
-        kept = ", ".join(f"{field} {value}" for field, value in asdict(world.made).items())
+        kept = ", ".join(f"{field} {value}" for field, value in world.made.told().items())
         raise InputError(f"This thread lives in {kept}; set the context so, or start a new thread for another world.")
-    cluster = read_cluster(context.testbed)
+    cluster = read_cluster(context)
     workload, twin = load_workload(context.workload, cluster, context.seed, context.load), Twin(cluster)
     testbed = WatchedTestbed(TwinTestbed(twin, workload), cluster.epoch_slots)
     deps = _fill(context, testbed, memory, name)

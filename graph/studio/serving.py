@@ -66,7 +66,7 @@ async def make_graph(config: RunnableConfig, runtime: ServerRuntime[Context]) ->
                 yield build_graph(run.deps, context=Context, carry=run.carry)
         elif runtime.access_context == "threads.update":  # follows the edges of the node that is edited
             context, planned = await _edited(known)
-            cluster = await asyncio.to_thread(read_cluster, context.testbed)
+            cluster = await asyncio.to_thread(read_cluster, context)
             yield build_graph(_at_rest(cluster, planned), context=Context)
         else:
             yield build_graph(_at_rest(NOTHING, planned=False), context=Context)

@@ -30,14 +30,20 @@ from graph.slot.deps import Deps
 from graph.slot.kinds import deployment_of
 from tools.traffic import WatchedTestbed
 from twin.archives import read_arrays
+from twin.testbeds import ServingEdit
 from twin.twin import Twin
 
 IntArray = NDArray[np.int32]
-Routes = Mapping[str, Mapping[str, str | None]]
-"""Origin name to LM name to target name."""
+FloatArray = NDArray[np.float64]
+Routes = Mapping[str, Mapping[str, Any]]
+"""A routing plan in its form with names."""
 MOST_BYTES = 1 << 29
 """Of a world, unpacked: its decisions of seven thousand slots on 600 nodes with ten LMs."""
 TABLES = ("targets", "cores", "vgpus", "decided")
+OPEN = ("origins", "weights")
+"""Tables of a world with open routing plans."""
+TESTBED = "testbed"
+"""Stands for the testbed's own setting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,20 @@ class Made:
     workload: str
     seed: int
     load: float = 1.0
+    dispatch: str = TESTBED
+    news_s: float | None = None
+    batching: str = TESTBED
+    copies: bool | None = None
+
+    @property
+    def serving(self) -> ServingEdit:
+        """Settings in place of the testbed's."""
+        dispatch, batching = (None if word == TESTBED else word for word in (self.dispatch, self.batching))
+        return ServingEdit(dispatch, self.news_s, batching, self.copies)
+
+    def told(self) -> dict[str, Any]:
+        """Its fields as a context has them, without those that leave the testbed's settings as they are."""
+        return {name: value for name, value in asdict(self).items() if value not in (None, TESTBED)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +97,10 @@ class World:
     """[T, N, I]"""
     decided: IntArray
     """[T, N] 1 where the node got a deployment."""
+    origins: IntArray
+    """[T] origins that an open plan tells apart, 1 or N; 0 where the plan is fixed."""
+    weights: FloatArray
+    """[R, N] the weights of the open plans, one after the other: for each origin and LM a row."""
     plans: tuple[Plan, ...] = ()
     """Made in these slots, in order."""
     last_case: Case | None = None
@@ -86,7 +110,8 @@ class World:
     def new(cls, made: Made, cluster: Cluster) -> World:
         """Return a world in which nothing has happened yet."""
         empty = np.empty((0, cluster.n_nodes, cluster.n_lms), np.int32)
-        return cls(made, empty, empty, empty, empty[:, :, 0])
+        nothing = np.empty(0, np.int32), np.empty((0, cluster.n_nodes))
+        return cls(made, empty, empty, empty, empty[:, :, 0], *nothing)
 
     @property
     def slots(self) -> int:
@@ -103,9 +128,10 @@ class World:
         """Return the world one slot later, as the graph's state has it; without routes the old ones stay."""
         shape = (1, cluster.n_nodes, cluster.n_lms)
         if routing:
-            targets = RoutingPlan.from_json(cluster, routing).targets[None].astype(np.int32)
+            plan = RoutingPlan.from_json(cluster, routing)
         else:
-            targets = self.targets[-1:] if self.slots else np.full(shape, NOWHERE, np.int32)
+            plan = self.plan(self.slots - 1) if self.slots else RoutingPlan(np.full(shape[1:], NOWHERE, np.int64))
+        weights = np.empty((0, 0, cluster.n_nodes)) if plan.weights is None else plan.weights
         cores, vgpus, decided = (np.zeros(shape, np.int32) for _ in range(3))
         for n, own in {entry["node"]: entry["allocations"] for entry in deployments}.items():
             if own:
@@ -115,12 +141,22 @@ class World:
                 decided[0, n] = 1
         return replace(
             self,
-            targets=np.concatenate([self.targets, targets]),
+            targets=np.concatenate([self.targets, plan.targets[None].astype(np.int32)]),
             cores=np.concatenate([self.cores, cores]),
             vgpus=np.concatenate([self.vgpus, vgpus]),
             decided=np.concatenate([self.decided, decided[:, :, 0]]),
+            origins=np.append(self.origins, np.int32(weights.shape[0])),
+            weights=np.concatenate([self.weights, weights.reshape(-1, cluster.n_nodes)]),
             plans=(*self.plans, *(Plan.of(line) for line in decisions if line["role"] == Role.PLANNER)),
         )
+
+    def plan(self, slot: int) -> RoutingPlan:
+        """Return the routing plan that was in force in a slot."""
+        origins, (_, n_nodes, n_lms) = int(self.origins[slot]), self.targets.shape
+        if not origins:
+            return RoutingPlan(self.targets[slot].astype(np.int64))
+        first = int(self.origins[:slot].sum()) * n_lms
+        return RoutingPlan.open(self.weights[first : first + origins * n_lms].reshape(origins, n_lms, n_nodes))
 
     def play(self, deps: Deps, testbed: WatchedTestbed, twin: Twin, workload: Workload) -> None:
         """Play it in a new twin, and let the run see what it saw then.
@@ -151,8 +187,7 @@ class World:
         """Do in a twin what was decided for a slot. Raises InputError where that breaks a rule."""
         what = f"What this thread records of slot {slot}"
         if (self.targets[slot] >= 0).any():
-            plan = RoutingPlan(self.targets[slot].astype(np.int64))
-            twin.route(recorded(twin.cluster, plan, what).decision)
+            twin.route(recorded(twin.cluster, self.plan(slot), what).decision)
         for n in np.flatnonzero(self.decided[slot]).tolist():
             pairs = zip(self.cores[slot, n].tolist(), self.vgpus[slot, n].tolist(), strict=True)
             deployment = Deployment(n, tuple(Allocation(c, g) for c, g in pairs))
@@ -165,12 +200,18 @@ class World:
     def pack(self) -> str:
         """Return it as text: a compressed NumPy archive in base64."""
         case = None if self.last_case is None else self.last_case.to_json()
-        plain = {"made": asdict(self.made), "last_case": case, "plans": [astuple(plan) for plan in self.plans]}
+        tables = (*TABLES, *OPEN) if self.origins.any() else TABLES
+        plain = {
+            "made": asdict(self.made),
+            "last_case": case,
+            "plans": [astuple(plan) for plan in self.plans],
+            "open": tables is not TABLES,
+        }
         out = io.BytesIO()
         np.savez_compressed(
             out,
             plain=np.frombuffer(json.dumps(plain).encode(), np.uint8),
-            **{name: getattr(self, name) for name in TABLES},
+            **{name: getattr(self, name) for name in tables},
         )
         return base64.b64encode(out.getvalue()).decode()
 
@@ -178,16 +219,36 @@ class World:
     def unpack(cls, text: str) -> World:
         """Read what `pack` wrote. Raises InputError where it is something else."""
         try:
-            arrays = read_arrays(base64.b64decode(text, validate=True), ("plain", *TABLES), MOST_BYTES)
-            plain = json.loads(arrays.pop("plain").tobytes())
+            packed = base64.b64decode(text, validate=True)
+            plain = json.loads(read_arrays(packed, ("plain",), MOST_BYTES)["plain"].tobytes())
+            arrays = read_arrays(packed, TABLES, MOST_BYTES)
             case, plans = plain["last_case"], tuple(Plan(*plan) for plan in plain.get("plans", ()))
             case = None if case is None else Case.from_json(case)
             shape, shapes = arrays["targets"].shape, [arrays[name].shape for name in TABLES]
             if shapes != [shape, shape, shape, shape[:2]] or any(table.dtype != np.int32 for table in arrays.values()):
                 raise ValueError("its tables are of unlike form")
+            arrays |= _opened(packed, shape) if plain.get("open") else _fixed(shape)
             return cls(Made(**plain["made"]), **arrays, plans=plans, last_case=case)
         except (binascii.Error, KeyError, TypeError, ValueError, RecursionError) as error:
             raise InputError(
                 "The thread's state holds a world that cannot be read; go on from another checkpoint or start a new "
                 "thread."
             ) from error
+
+
+def _fixed(shape: tuple[int, ...]) -> dict[str, NDArray[Any]]:
+    """The tables of open plans where all [T, N, I] are fixed."""
+    return {"origins": np.zeros(shape[0], np.int32), "weights": np.empty((0, shape[1]))}
+
+
+def _opened(packed: bytes, shape: tuple[int, ...]) -> dict[str, NDArray[Any]]:
+    """Read the tables of open plans; raises ValueError where they do not fit [T, N, I]."""
+    found, (slots, n_nodes, n_lms) = read_arrays(packed, OPEN, MOST_BYTES), shape
+    origins, weights = found["origins"], found["weights"]
+    if origins.shape != (slots,) or origins.dtype != np.int32 or not np.isin(origins, (0, 1, n_nodes)).all():
+        raise ValueError("its open plans are of unlike form")
+    if weights.shape != (int(origins.sum()) * n_lms, n_nodes) or weights.dtype != np.float64:
+        raise ValueError("its weights are of unlike form")
+    if not (np.isfinite(weights) & (weights >= 0.0)).all():
+        raise ValueError("it holds a weight that is none")
+    return found

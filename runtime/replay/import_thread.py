@@ -12,7 +12,7 @@ import asyncio
 import sqlite3
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -162,7 +162,7 @@ async def _from_folder(folder: Path, run: str | None, slots: Slots) -> Recording
     made, again = Made(_testbed(folder, settings.testbed), settings.workload, seed, settings.load), None
     if not settings.workload_files and settings.latency_weight == cluster.latency_weight:
         again = load_workload(made.workload, cluster, seed, settings.load).arrivals
-    context = {} if again is None else asdict(made) | ({"family": family} if family in FAMILIES else {})
+    context = {} if again is None else made.told() | ({"family": family} if family in FAMILIES else {})
     async with AsyncExitStack() as stack:
         decisions, cases = decided_of(everything), list[Case]()
         if (folder / "memory.sqlite").exists():

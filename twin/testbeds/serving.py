@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,15 +81,23 @@ class ServingEdit:
         ]
         return found + ([] if self.copies is None else ["--copies" if self.copies else "--no-copies"])
 
-    def of(self, testbed: TestbedFile) -> TestbedFile:
-        """Return the testbed with these settings; raises InputError, which names the flag, where they cannot be."""
+    def of(self, testbed: TestbedFile, names: Mapping[str, str] = FLAGS) -> TestbedFile:
+        """Return the testbed with these settings.
+
+        Args:
+            testbed: that they are for.
+            names: what whoever asks calls each field.
+
+        Raises:
+            InputError: they cannot be; the sentence names the field.
+        """
         if not self:
             return testbed
         for field, value, words in (("dispatch", self.dispatch, Dispatch), ("batching", self.batching, Batching)):
             if value is not None and value not in list(words):
-                raise InputError(f"{FLAGS[field]} {one_of([str(word) for word in words], value)}.".replace("?.", "?"))
+                raise InputError(f"{names[field]} {one_of([str(word) for word in words], value)}.".replace("?.", "?"))
         if self.news_s is not None and not 0.0 <= self.news_s < math.inf:
-            raise InputError(f"--news must be 0 or more seconds, not {self.news_s:g}.")
+            raise InputError(f"{names['news_s']} must be 0 or more seconds, not {self.news_s:g}.")
         new = dict[str, object]()
         if self.dispatch is not None:
             new["dispatch"] = Dispatch(self.dispatch)
@@ -102,5 +110,5 @@ class ServingEdit:
         edited = testbed.model_copy(update={"serving": testbed.serving.model_copy(update=new)})
         for where, what in serving(edited):
             if (field := str(where[-1])) in new:
-                raise InputError(f"{FLAGS[field]} {what}.")
+                raise InputError(f"{names[field]} {what}.")
         return edited
