@@ -91,6 +91,11 @@ class Cluster:
     """How requests are dispatched, batched and copied."""
 
     @property
+    def setting(self) -> str:
+        """What epochs must share to compare: the testbed, and how it serves requests where that is not P1's way."""
+        return f"{self.name} ({self.serving.words})" if self.serving.words else self.name
+
+    @property
     def n_nodes(self) -> int:
         """N."""
         return len(self.nodes)

@@ -99,6 +99,16 @@ class RoutingPlan:
         """True where origins choose."""
         return self.weights is not None
 
+    def differing(self, other: RoutingPlan | None) -> NDArray[np.bool_]:
+        """[N, I] True where target, nodes or weights are others than in the other plan; None is a plan without any."""
+        if other is None:
+            unlike = np.asarray(self.targets != NOWHERE)
+        elif self.weights is not None and other.weights is not None:
+            unlike = np.asarray((self.weights != other.weights).any(axis=2))
+        else:
+            unlike = np.asarray((self.targets != other.targets) | (self.is_open != other.is_open))
+        return np.broadcast_to(unlike, self.targets.shape)
+
     def to_json(self, cluster: Cluster) -> dict[str, dict[str, Any]]:
         """Origin name to LM name to target name, or in an open plan to {node: weight}, "*" for all origins."""
         names, lms = [node.name for node in cluster.nodes], [lm.name for lm in cluster.lms]

@@ -149,6 +149,7 @@ class Case:
     run: str
     epoch: int
     testbed: str
+    """Name, and how it served requests where that was not P1's way (`Cluster.setting`)."""
     family: str
     decided_by: str
     """Who decided the macro-policy, as in the ledger."""

@@ -98,8 +98,9 @@ class LedgerText:
 def _quickly(decision: Decision, body: dict[str, Any]) -> str | None:
     """The text of an entry by a faster encoder; None where that one would not do.
 
-    It writes null for a number that is none, without a word. A deployer decides whole numbers and a scheduler names, so
-    only the seconds of their attempts need a look. And it leaves letters beyond ASCII as they are.
+    It writes null for a number that is none, without a word. A deployer decides whole numbers, a scheduler names and
+    weights that the rules hold to be finite, so only the seconds of their attempts need a look. And it leaves letters
+    beyond ASCII as they are.
     """
     if decision.role is Role.PLANNER or decision.rehearsal is not None:
         return None

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from domain.cluster import Cluster
 from domain.telemetry import Snapshot
-from prompts import sentences
+from prompts import sentences, serving
 from prompts.messages import Message, MessageTemplate
 from prompts.quoting import quoted
 from prompts.sentences import number, plural
@@ -79,6 +79,8 @@ def _standing(cluster: Cluster, n: int) -> _Standing:
         node=f"{quoted(node.name)}: {sentences.capacity(node)}",
         lms=sentences.lm_lines(cluster, [n]),
         form=f'{{"reasoning": "<why>", "deployment": {{{cells}}}}}',
+        together=serving.together(cluster, copies=False),
+        spanning=serving.spanning(cluster),
     )
     return _Standing(template, system, names)
 

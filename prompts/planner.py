@@ -10,7 +10,7 @@ import numpy as np
 from domain.cluster import Cluster
 from domain.ledger import Case
 from domain.telemetry import Snapshot
-from prompts import sentences
+from prompts import sentences, serving
 from prompts.messages import Message, MessageTemplate, count
 from prompts.quoting import quoted
 from prompts.sentences import number
@@ -81,6 +81,8 @@ def planner_messages(
         nodes=sentences.nodes_by_hardware(cluster),
         lms=sentences.lm_lines(cluster),
         form=_form(cluster),
+        scheduling=serving.planned(cluster),
+        together=serving.together(cluster, copies=True),
     )
     fields = {
         "slot": str(snapshot.slot),
@@ -177,7 +179,8 @@ def _load(cluster: Cluster, i: int, prompts: float) -> str:
         for seconds, pods in ((on_gpu, "pods alone on a GPU"), (on_cpu, "pods on all cores of a node"))
         if seconds is not None
     ]
-    return f", work for {' or '.join(parts)}" if parts else ""
+    one_by_one = ", prompts one by one" if sentences.at_once(cluster) else ""
+    return f", work for {' or '.join(parts)}{one_by_one}" if parts else ""
 
 
 def _backlog(cluster: Cluster, snapshot: Snapshot) -> str:

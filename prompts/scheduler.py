@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from domain.cluster import Cluster
-from domain.decisions import MacroPolicy
+from domain.constraints import MOST_WEIGHT
+from domain.decisions import EVERYBODY, MacroPolicy
+from domain.serving import Dispatch
 from domain.telemetry import Snapshot
-from prompts import sentences
+from prompts import sentences, serving
 from prompts.messages import Message, MessageTemplate
 from prompts.quoting import quoted
 from prompts.sentences import number
 from prompts.situation import Situation, Situations
 
-_TEMPLATE = MessageTemplate("scheduler")
+_FIXED, _OPEN = MessageTemplate("scheduler"), MessageTemplate("scheduler_open")
+MOST_ORIGINS = 32
+"""Nodes of a cluster whose origins may be told of other nodes than the rest; in a larger one all are told the same."""
 
 
 class SchedulerPrompts:
@@ -22,20 +26,33 @@ class SchedulerPrompts:
         self._cluster, self._situations = cluster, situations or Situations(cluster)
         self._names = [quoted(node.name) for node in cluster.nodes]
         self._servable = [i for i in range(cluster.n_lms) if cluster.feasible[:, i].any()]
-        self._system = _TEMPLATE.fill_system(
-            slot_s=number(cluster.slot_s),
-            deadline_s=number(cluster.deadline_s),
-            lms=sentences.lm_lines(cluster, needs=False),
-            origins=f"the {sentences.plural(cluster.n_nodes, 'node')}",
-            form=_form(cluster, [cluster.lms[i].name for i in self._servable]),
-        )
+        servable = [cluster.lms[i].name for i in self._servable]
+        told = {
+            "slot_s": number(cluster.slot_s),
+            "deadline_s": number(cluster.deadline_s),
+            "lms": sentences.lm_lines(cluster, needs=False),
+        }
+        if cluster.serving.dispatch is Dispatch.FIXED:
+            self._template = _FIXED
+            origins = f"the {sentences.plural(cluster.n_nodes, 'node')}"
+            self._system = _FIXED.fill_system(**told, origins=origins, form=_form(cluster, servable))
+        else:
+            self._template = _OPEN
+            self._system = _OPEN.fill_system(
+                **told,
+                choice=serving.choice(cluster),
+                origins=_OWN_ENTRIES if cluster.n_nodes <= MOST_ORIGINS else "",
+                together=serving.together(cluster, copies=True),
+                most_weight=number(MOST_WEIGHT),
+                form=_open_form(servable),
+            )
         self._last: tuple[MacroPolicy, str, list[str]] | None = None
 
     def messages(self, snapshot: Snapshot, policy: MacroPolicy) -> list[Message]:
         """Return the messages that ask for the routing matrix of slot `snapshot.slot`."""
         situation = self._situations.of(snapshot)
         shares, roles = self._told(policy)
-        user = _TEMPLATE.fill_user(
+        user = self._template.fill_user(
             shares=shares,
             nodes="\n".join([self._node(situation, n, own) for n, own in enumerate(roles)]),
             arrivals=self._arrivals(snapshot),
@@ -86,6 +103,19 @@ class SchedulerPrompts:
 def scheduler_messages(cluster: Cluster, snapshot: Snapshot, policy: MacroPolicy) -> list[Message]:
     """Return what `SchedulerPrompts.messages` does, for a caller that asks once."""
     return SchedulerPrompts(cluster).messages(snapshot, policy)
+
+
+_OWN_ENTRIES = (
+    '\n- The entry with the origin "*" is for all origins. Give one an entry of its own only where it should use other '
+    "nodes; that one then holds for it alone."
+)
+
+
+def _open_form(lms: list[str]) -> str:
+    lists = ", ".join(
+        [f'{quoted(lms[0])}: [{{"node": "<node>", "weight": 1}}, …]', *(f"{quoted(lm)}: […]" for lm in lms[1:])]
+    )
+    return f'{{"reasoning": "<why>", "routes": [{{"origin": "{EVERYBODY}", "nodes": {{{lists}}}}}]}}'
 
 
 def _form(cluster: Cluster, lms: list[str]) -> str:

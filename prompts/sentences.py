@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from domain.cluster import Cluster, Node
 from domain.ledger import Case
+from domain.serving import BatchCurve, Batching
 from prompts.quoting import listed, quoted
 
 MANY_NODES = 12
@@ -36,6 +37,11 @@ def percent(share: float) -> str:
 def plural(count: int, word: str) -> str:
     """Count with a noun."""
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def at_once(cluster: Cluster) -> bool:
+    """True where a pod may compute several prompts at once."""
+    return cluster.serving.batching is not Batching.NONE or cluster.serving.copies
 
 
 # What is: nodes and LMs
@@ -89,6 +95,7 @@ def _lm_line(cluster: Cluster, i: int, nodes: Sequence[int], needs: bool) -> str
         (first, slowest), *points = [point for point in lm.cpu_profiles[model].points if point[0] <= most]
         sizes = [f"{number(slowest)} s per prompt with {plural(first, 'core')}"]
         sizes += [f"{number(seconds)} with {cores}" for cores, seconds in points]
+        sizes += _batch(cluster, lm.cpu_profiles[model].batch)
         parts.append(f"on CPU{name} {', '.join(sizes)}, start {number(lm.start_cpu_s)} s")
     gpus = [n for n in nodes if cluster.runs_on_gpu(n, i)]
     models = list(dict.fromkeys(cluster.nodes[n].gpu_model or "" for n in gpus))
@@ -99,9 +106,17 @@ def _lm_line(cluster: Cluster, i: int, nodes: Sequence[int], needs: bool) -> str
         profile = lm.gpu_profiles[gpu]
         parts.append(
             f"on GPU{name}{takes} {number(profile.seconds_per_prompt)} s per prompt alone, "
-            f"{number(profile.compute_s)} of them on the GPU, start {number(lm.start_gpu_s)} s"
+            f"{', '.join([f'{number(profile.compute_s)} of them on the GPU', *_batch(cluster, profile.batch)])}, "
+            f"start {number(lm.start_gpu_s)} s"
         )
     return f"{'; '.join(parts)}; stop {number(lm.stop_s)} s"
+
+
+def _batch(cluster: Cluster, curve: BatchCurve) -> list[str]:
+    """What the largest batch takes, where the cluster computes batches and the LM takes them."""
+    if cluster.serving.batching is Batching.NONE or curve.most == 1:
+        return []
+    return [f"a batch of {curve.most} as long as {number(curve.units(curve.most))} prompts"]
 
 
 def _on_gpu(cluster: Cluster, i: int, nodes: Sequence[int]) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from domain.cluster import Cluster, Node
 from domain.telemetry import Phase, Snapshot
 from prompts.quoting import quoted
-from prompts.sentences import number, plural
+from prompts.sentences import at_once, number, plural
 
 _OFF, _STARTING, _READY, _TERMINATING, _PENDING = map(int, Phase)  # plain numbers compare ten times as fast
 _SERVING = (_STARTING, _READY)
@@ -34,6 +34,8 @@ class Situations:
         self.limits = tuple(map(_limits, cluster.nodes))
         """What stands behind each figure of a node's headroom."""
         self.slot_s = number(cluster.slot_s)
+        self.one_by_one = " one by one" if at_once(cluster) else ""
+        """Said of seconds of work that pods may do in less, for they compute several prompts at once."""
         self.pods: list[tuple[_Pods, list[str]] | None] = [None] * cluster.n_nodes
         """Of each node what its pods were last, and their phrases."""
         self.headroom: list[tuple[_Free, str] | None] = [None] * cluster.n_nodes
@@ -90,7 +92,7 @@ class Situation:
     def _queue(self, n: int, i: int) -> str:
         prompts = self._backlog[n][i]
         seconds = prompts * self._seconds_per_prompt(n, i)
-        work = f" = {number(seconds)} s of work" if math.isfinite(seconds) else ""
+        work = f" = {number(seconds)} s of work{self._kept.one_by_one}" if math.isfinite(seconds) else ""
         return f"{plural(prompts, 'prompt')}{work}, oldest {number(self._oldest_s[n][i])} s"
 
     def _seconds_per_prompt(self, n: int, i: int) -> float:

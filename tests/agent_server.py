@@ -10,14 +10,16 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 from aiohttp import web
 
 from domain.cluster import Cluster
 from domain.decisions import MacroPolicy
+from domain.serving import Dispatch
 from graph.models.preflight import QUESTION
 from policies.random import RandomPlanner
 from policies.roles import generator
-from tests.clusters import planner_answer
+from tests.clusters import all_alike, planner_answer
 from tests.fake_openai import Behaviour, FakeOpenAI, completion, fake_openai
 from twin.twin import Twin
 
@@ -26,7 +28,10 @@ Answer = Callable[[str, Sequence[str]], str]
 
 
 def sound_answers(cluster: Cluster, seed: int = 5) -> Answer:
-    """One macro-policy for good; routes to the first node with the role; roles on, GPU-only LMs on one vGPU each."""
+    """One macro-policy for good; routes to the first node with the role; roles on, GPU-only LMs on one vGPU each.
+
+    Where origins choose, they may use all nodes with the role.
+    """
     policy = RandomPlanner(cluster).plan(Twin(cluster).observe(), (), generator(seed))
 
     def answer(role: str, messages: Sequence[str]) -> str:
@@ -42,6 +47,11 @@ def sound_answers(cluster: Cluster, seed: int = 5) -> Answer:
 
 
 def _routes(cluster: Cluster, policy: MacroPolicy) -> dict[str, Any]:
+    if cluster.serving.dispatch is not Dispatch.FIXED:
+        names = [node.name for node in cluster.nodes]
+        return all_alike(
+            {lm.name: [names[n] for n in np.flatnonzero(policy.roles[:, i])] for i, lm in enumerate(cluster.lms)}
+        )
     first = {
         lm.name: next(node.name for n, node in enumerate(cluster.nodes) if policy.roles[n, i])
         for i, lm in enumerate(cluster.lms)

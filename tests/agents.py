@@ -11,6 +11,7 @@ from typing import Any
 
 from domain.cluster import Cluster
 from domain.ledger import Attempt
+from domain.serving import Dispatch
 from graph.models.asking import Asker
 from graph.slot.checkpoints import open_checkpointer
 from graph.slot.deps import Deps, Fallbacks, Filling
@@ -19,6 +20,7 @@ from policies.families import Family, make
 from policies.random import RandomPlanner
 from policies.roles import generator
 from runtime.runs.graph_run import GraphRun
+from tests.clusters import all_alike
 from twin.testbed import TwinTestbed
 from twin.testbeds import load_builtin
 from twin.twin import Twin
@@ -51,8 +53,11 @@ def good_plan(cluster: Cluster, seed: int = 5) -> str:
 
 
 def good_routing(cluster: Cluster, plan: str) -> str:
-    """Routes within the plan's roles: every origin to the first node with the role."""
+    """Routes within the plan's roles: every origin to the first node with the role, or, where it chooses, to all."""
     roles = json.loads(plan)["roles"]
+    if cluster.serving.dispatch is not Dispatch.FIXED:
+        lists = {lm.name: [node for node, lms in roles.items() if lm.name in lms] for lm in cluster.lms}
+        return json.dumps(all_alike(lists))
     first = {lm.name: next(node for node, lms in roles.items() if lm.name in lms) for lm in cluster.lms}
     return json.dumps({"reasoning": "first", "routes": {node.name: first for node in cluster.nodes}})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from domain.cluster import Cluster, Node
 from domain.decisions import Deployment, MacroPolicy, RoutingPlan
 from domain.large_model import CpuProfile, GpuProfile, LargeModel
+from domain.serving import Dispatch, Serving
 from domain.telemetry import Phase, Snapshot
 
 CHAT = LargeModel(
@@ -65,6 +67,11 @@ def tiny(**changes: Any) -> Cluster:
     return dataclasses.replace(cluster, **changes)
 
 
+def opened(cluster: Cluster, dispatch: Dispatch = Dispatch.ARRIVAL, **settings: Any) -> Cluster:
+    """Return the cluster with origins that choose; `settings` are other fields of Serving."""
+    return dataclasses.replace(cluster, serving=Serving(dispatch, **settings))
+
+
 def renamed(cluster: Cluster, names: dict[str, str]) -> Cluster:
     """Return the cluster with other names of nodes and LMs."""
     return dataclasses.replace(
@@ -114,10 +121,29 @@ def planner_answer(cluster: Cluster, policy: MacroPolicy) -> dict[str, Any]:
 
 
 def scheduler_answer(cluster: Cluster, plan: RoutingPlan) -> dict[str, Any]:
-    """Write the routing plan in the form in which a scheduler answers; pairs that lead nowhere are left out."""
+    """Write the routing plan in the form in which a scheduler answers; pairs that lead nowhere are left out.
+
+    On a cluster whose origins choose, a fixed plan is one that allows its targets.
+    """
     rows = plan.to_json(cluster)
+    if cluster.serving.dispatch is not Dispatch.FIXED:
+        return {"reasoning": "Because.", "routes": [_entry(cluster, origin, row) for origin, row in rows.items()]}
     routes = {origin: {lm: to for lm, to in row.items() if to is not None} for origin, row in rows.items()}
     return {"reasoning": "Because.", "routes": routes}
+
+
+def all_alike(nodes: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """An open answer: of each LM the nodes that all origins may use, with weight 1."""
+    lists = {lm: [{"node": node, "weight": 1} for node in names] for lm, names in nodes.items()}
+    return {"reasoning": "all", "routes": [{"origin": "*", "nodes": lists}]}
+
+
+def _entry(cluster: Cluster, origin: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    """What one origin may use, or all; LMs that no node can run are left out."""
+    servable = [lm.name for i, lm in enumerate(cluster.lms) if cluster.feasible[:, i].any()]
+    allowed = {lm: {row[lm]: 1.0} if isinstance(row[lm], str) else row[lm] or {} for lm in servable}
+    nodes = {lm: [{"node": node, "weight": w} for node, w in own.items()] for lm, own in allowed.items()}
+    return {"origin": origin, "nodes": nodes}
 
 
 def deployer_answer(cluster: Cluster, deployment: Deployment) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ import numpy as np
 from domain.cluster import Cluster
 from domain.decisions import MacroPolicy
 from domain.ledger import Case
+from domain.serving import Batching, Dispatch, Serving
 from domain.telemetry import Phase, Snapshot
 from prompts.deployer import deployer_messages
 from prompts.messages import Message
@@ -21,6 +23,8 @@ from tests.clusters import quiet
 from twin.testbeds import load_builtin
 
 BRISTOL = load_builtin("bristol")
+BY_REQUEST = replace(BRISTOL, serving=Serving(Dispatch.ARRIVAL))
+BY_PROMPT = replace(BRISTOL, serving=Serving(Dispatch.SPLIT, news_s=2.0, batching=Batching.QUEUE, copies=True))
 BASELINE = {"mean_latency_s": 300.0, "fairness": 0.62, "objective": 0.357}
 
 
@@ -159,13 +163,13 @@ def later_epoch(**changes: Any) -> list[Message]:
     return planner_messages(BRISTOL, **{**given, **changes})
 
 
-def scheduler() -> list[Message]:
-    return scheduler_messages(BRISTOL, busy(), policy())
+def scheduler(cluster: Cluster = BRISTOL) -> list[Message]:
+    return scheduler_messages(cluster, busy(), policy())
 
 
-def deployer(name: str) -> list[Message]:
-    n = BRISTOL.node_index[name]
-    return deployer_messages(BRISTOL, busy(), n, policy().roles[n])
+def deployer(name: str, cluster: Cluster = BRISTOL) -> list[Message]:
+    n = cluster.node_index[name]
+    return deployer_messages(cluster, busy(), n, policy().roles[n])
 
 
 WRONG = '{"reasoning": "", "deployment": {"LM1": {"mode": "cpu", "amount": 99}}}'
@@ -178,9 +182,12 @@ EXAMPLES: Mapping[str, Callable[[], list[Message]]] = MappingProxyType(
         "planner_first_epoch": first_epoch,
         "planner": later_epoch,
         "scheduler": scheduler,
+        "scheduler_arrival": lambda: scheduler(BY_REQUEST),
+        "scheduler_split": lambda: scheduler(BY_PROMPT),
         "deployer_cpu": lambda: deployer("VM2"),
         "deployer_gpu": lambda: deployer("VM3"),
         "deployer_gpus": lambda: deployer("VM7"),
+        "deployer_gpus_copies": lambda: deployer("VM7", BY_PROMPT),
         "repair": lambda: repair_messages(deployer("VM2"), WRONG, VIOLATIONS),
     }
 )

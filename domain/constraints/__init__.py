@@ -7,11 +7,12 @@ the amount, and says in one sentence what would be right, so that a person and a
 from domain.constraints.capacity import check_capacity
 from domain.constraints.deployment import check_deployment
 from domain.constraints.macro_policy import check_macro_policy
-from domain.constraints.routing import check_routing
+from domain.constraints.routing import MOST_WEIGHT, check_routing
 from domain.constraints.together import fits_together
 from domain.constraints.violation import TOLERANCE, Rule, Violation
 
 __all__ = [
+    "MOST_WEIGHT",
     "TOLERANCE",
     "Rule",
     "Violation",

@@ -20,6 +20,7 @@ class Rule(StrEnum):
     GPU_ONLY = "gpu_only"
     MODE = "mode"
     SHAPE = "shape"
+    WEIGHT = "weight"
     PROBABILITY = "probability"
     SUM_TO_ONE = "sum_to_one"
     FEASIBLE = "feasible"

@@ -4,13 +4,12 @@ Reading settles the form alone: one JSON object, known names, numbers where numb
 sound is for `domain.constraints` to say. Reading does not stop at the first mistake, since the one repair round should
 show the model all of them.
 
-It takes what the schemas take and, of servers that decode freely, three things more that leave no doubt: no
-`reasoning`, a share that is left out (it is 0), and `off` without an amount.
+It takes what the schemas take and, of servers that decode freely, four things more that leave no doubt: no
+`reasoning`, a share that is left out (it is 0), `off` without an amount, and a node without a weight (it is 1).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,9 @@ from domain.cluster import Cluster
 from domain.constraints import TOLERANCE
 from domain.decisions import NOWHERE, OFF, Allocation, Deployment, MacroPolicy, RoutingPlan
 from domain.ledger import Reason
+from domain.serving import Dispatch
+from graph.gate.open_routes import parse_open_routing
+from graph.gate.reading import Reading, is_number
 from graph.gate.schemas import MODES, schema_for_deployment, schema_for_macro_policy, schema_for_routing
 from graph.gate.strict_json import AnswerError, Json, kind, strict_json
 from prompts.quoting import listed, quoted
@@ -35,62 +37,9 @@ __all__ = [
     "strict_json",
 ]
 
-MOST_SENTENCES = 20
-"""Mistakes that are spelt out; of the rest only the number is told."""
 MOST_AMOUNT = 1_000_000
 """Beyond any node's cores and any share, and small enough for every sum in the rules."""
-_NUMBERS = (int, float)  # what JSON gives; true and false are neither
 _UNITS = {"cpu": "cores", "gpu": "vGPUs"}
-
-
-class _Reading:
-    """One answer, and what is wrong with it so far."""
-
-    def __init__(self, text: str, *parts: str) -> None:
-        """Read the text. Raises AnswerError where it is no object with those parts, each an object itself."""
-        self._sentences: list[str] = []
-        self._found = 0
-        self._reason = Reason.VIOLATION
-        self.parts: dict[str, Json] = {}
-        answer = strict_json(text)
-        known = ["reasoning", *parts]
-        for key in answer:
-            if key not in known:
-                self.wrong(f"The key {quoted(key)} is not part of the answer; use {listed(known)}.")
-        if not isinstance(answer.get("reasoning", ""), str):
-            self.wrong(f'"reasoning" must be a text, not {kind(answer["reasoning"])}.')
-        for part in parts:
-            if part not in answer:
-                self.wrong(f'The answer has no "{part}"; it must be there.')
-            elif not isinstance(answer[part], dict):
-                self.wrong(f'"{part}" must be an object, not {kind(answer[part])}.')
-            else:
-                self.parts[part] = answer[part]
-        if len(self.parts) < len(parts):
-            self.done()
-
-    def wrong(self, sentence: str, reason: Reason = Reason.SCHEMA) -> None:
-        """Note a mistake; one of form outweighs one of content."""
-        self._found += 1
-        if reason is Reason.SCHEMA:
-            self._reason = reason
-        if self._found <= MOST_SENTENCES:
-            self._sentences.append(sentence)
-
-    def unknown(self, what: str, name: str, where: str, known: Mapping[str, int]) -> None:
-        """Note a name that is none."""
-        if self._found >= MOST_SENTENCES:  # an answer may hold thousands: no sentence for those that are not shown
-            self._found, self._reason = self._found + 1, Reason.SCHEMA
-            return
-        names = f"; use {listed(list(known))}" if len(known) <= 12 else ""
-        self.wrong(f"{quoted(name)} in {where} is no {what}{names}.")
-
-    def done(self) -> None:
-        """Raise AnswerError with every mistake that was noted, if any was."""
-        if self._found > MOST_SENTENCES:
-            self._sentences.append(f"There are {self._found - MOST_SENTENCES} more mistakes like these.")
-        if self._found:
-            raise AnswerError(self._sentences, self._reason)
 
 
 def parse_macro_policy(cluster: Cluster, text: str, tolerance: float) -> tuple[MacroPolicy, bool]:
@@ -101,7 +50,7 @@ def parse_macro_policy(cluster: Cluster, text: str, tolerance: float) -> tuple[M
     Raises:
         AnswerError: with one sentence for each mistake of form.
     """
-    reading = _Reading(text, "routing", "roles")
+    reading = Reading(text, "routing", "roles")
     shares = np.zeros((cluster.n_lms, cluster.n_nodes))
     roles = np.zeros((cluster.n_nodes, cluster.n_lms), dtype=np.bool_)
     for lm, row in reading.parts["routing"].items():
@@ -121,7 +70,7 @@ def parse_macro_policy(cluster: Cluster, text: str, tolerance: float) -> tuple[M
     return MacroPolicy(shares, roles), bool((missed[near] > TOLERANCE).any())
 
 
-def _read_shares(cluster: Cluster, reading: _Reading, shares: NDArray[Any], lm: str, row: Any) -> None:
+def _read_shares(cluster: Cluster, reading: Reading, shares: NDArray[Any], lm: str, row: Any) -> None:
     i = cluster.lm_index.get(lm)
     if i is None:
         reading.unknown("LM", lm, '"routing"', cluster.lm_index)
@@ -133,7 +82,7 @@ def _read_shares(cluster: Cluster, reading: _Reading, shares: NDArray[Any], lm: 
         n = cluster.node_index.get(node)
         if n is None:
             reading.unknown("node", node, f'"routing" of {quoted(lm)}', cluster.node_index)
-        elif not _is_number(share):
+        elif not is_number(share):
             reading.wrong(f"The share of {quoted(lm)} on {quoted(node)} must be a number, not {kind(share)}.")
         elif abs(share) > MOST_AMOUNT:
             reading.wrong(
@@ -144,7 +93,7 @@ def _read_shares(cluster: Cluster, reading: _Reading, shares: NDArray[Any], lm: 
             shares[i, n] = share
 
 
-def _read_roles(cluster: Cluster, reading: _Reading, roles: NDArray[Any], node: str, lms: Any) -> None:
+def _read_roles(cluster: Cluster, reading: Reading, roles: NDArray[Any], node: str, lms: Any) -> None:
     n = cluster.node_index.get(node)
     if n is None:
         reading.unknown("node", node, '"roles"', cluster.node_index)
@@ -162,8 +111,14 @@ def _read_roles(cluster: Cluster, reading: _Reading, roles: NDArray[Any], node: 
 
 
 def parse_routing(cluster: Cluster, text: str) -> RoutingPlan:
-    """Read a scheduler's answer. Raises AnswerError with one sentence for each mistake of form."""
-    reading = _Reading(text, "routes")
+    """Read a scheduler's answer, in the form that the cluster's way to dispatch asks for.
+
+    Raises:
+        AnswerError: with one sentence for each mistake of form.
+    """
+    if cluster.serving.dispatch is not Dispatch.FIXED:
+        return parse_open_routing(cluster, text)
+    reading = Reading(text, "routes")
     routes = reading.parts["routes"]
     targets = np.full((cluster.n_nodes, cluster.n_lms), NOWHERE, dtype=np.int64)
     for origin, row in routes.items():
@@ -186,7 +141,7 @@ def parse_routing(cluster: Cluster, text: str) -> RoutingPlan:
     return RoutingPlan(targets)
 
 
-def _read_row(cluster: Cluster, reading: _Reading, targets: NDArray[Any], origin: str, row: Json) -> None:
+def _read_row(cluster: Cluster, reading: Reading, targets: NDArray[Any], origin: str, row: Json) -> None:
     for lm, target in row.items():
         i = cluster.lm_index.get(lm)
         n = cluster.node_index.get(target) if type(target) is str else None
@@ -206,7 +161,7 @@ def parse_deployment(cluster: Cluster, n: int, text: str) -> Deployment:
     Raises:
         AnswerError: with one sentence for each mistake of form.
     """
-    reading = _Reading(text, "deployment")
+    reading = Reading(text, "deployment")
     cells = reading.parts["deployment"]
     allocations = [OFF] * cluster.n_lms
     for lm, cell in cells.items():
@@ -224,7 +179,7 @@ def parse_deployment(cluster: Cluster, n: int, text: str) -> Deployment:
     return Deployment(n, tuple(allocations))
 
 
-def _read_cell(reading: _Reading, lm: str, cell: Any) -> Allocation:
+def _read_cell(reading: Reading, lm: str, cell: Any) -> Allocation:
     if not isinstance(cell, dict) or "mode" not in cell or not cell.keys() <= {"mode", "amount"}:
         reading.wrong(f'{quoted(lm)} must be an object with "mode" and "amount" alone.')
         return OFF
@@ -238,8 +193,8 @@ def _read_cell(reading: _Reading, lm: str, cell: Any) -> Allocation:
             reading.wrong(f"{quoted(lm)} on {mode} has no amount; say how many {_UNITS[mode]}.")
         return OFF
     given = cell["amount"]
-    if not _is_number(given) or given != given // 1:
-        shown = f"{given:g}" if _is_number(given) else kind(given)
+    if not is_number(given) or given != given // 1:
+        shown = f"{given:g}" if is_number(given) else kind(given)
         reading.wrong(f"The amount of {quoted(lm)} must be a whole number, not {shown}.")
         return OFF
     if abs(given) > MOST_AMOUNT:
@@ -256,7 +211,3 @@ def _read_cell(reading: _Reading, lm: str, cell: Any) -> Allocation:
     else:
         return Allocation(cores=int(given)) if mode == "cpu" else Allocation(vgpus=int(given))
     return OFF
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in _NUMBERS

@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from domain.cluster import Cluster
+from domain.decisions import EVERYBODY
+from domain.serving import Dispatch
+from prompts.scheduler import MOST_ORIGINS
 
 MODES = ("off", "cpu", "gpu")
 """What an LM may be on a node."""
@@ -35,27 +38,35 @@ def schema_for_macro_policy(cluster: Cluster) -> Json:
     for node, able in zip(nodes, cluster.feasible, strict=True):
         if able.any():
             names = _those(lms, able)
-            roles[node] = definitions.ref("roles", names, {"type": "array", "items": _choice(names)})
+            roles[node] = definitions.ref("roles", names, _list(_choice(names)))
     return _answer({"routing": _record(routing), "roles": _record(roles)}, definitions)
 
 
 def schema_for_routing(cluster: Cluster) -> Json:
     """JSON schema of a scheduler's answer: of each origin and LM a node that can run the LM.
 
-    In clusters with more names than OpenAI takes in enums, a target is any text; reading refuses unknown ones.
+    Where origins choose, a list of entries: an origin, or `*` for all, and of each LM a list of nodes with weights. In
+    clusters with more names than OpenAI takes in enums, a node is any text; reading refuses unknown ones.
     """
     definitions = _Definitions()
     nodes = [node.name for node in cluster.nodes]
     able = [(lm.name, _those(nodes, row)) for lm, row in zip(cluster.lms, cluster.feasible.T, strict=True)]
     total = sum(map(len, {tuple(names) for _, names in able}))
-    closed = total <= MOST_ENUM_VALUES and all(_fits_enum(names) for _, names in able)
-    row = {
-        lm: definitions.ref("targets", names, _choice(names)) if closed else {"type": "string"}
-        for lm, names in able
-        if names
-    }
-    origin = definitions.ref("origin", list(row), _record(row))
-    return _answer({"routes": _record(dict.fromkeys(nodes, origin))}, definitions)
+    fixed = cluster.serving.dispatch is Dispatch.FIXED
+    closed = total + (0 if fixed else 1 + MOST_ORIGINS) <= MOST_ENUM_VALUES
+    closed = closed and all(_fits_enum(names) for _, names in able)
+    row = {}
+    for lm, names in able:
+        if names:
+            target = _choice(names) if closed else {"type": "string"}
+            part = target if fixed else _list(_record({"node": target, "weight": {"type": "number"}}))
+            row[lm] = definitions.ref("targets", names, part) if closed or not fixed else part
+    if fixed:
+        origin = definitions.ref("origin", list(row), _record(row))
+        return _answer({"routes": _record(dict.fromkeys(nodes, origin))}, definitions)
+    origins = [EVERYBODY, *(nodes if len(nodes) <= MOST_ORIGINS else ())]
+    entry = _record({"origin": _choice(origins), "nodes": _record(row)})
+    return _answer({"routes": _list(entry)}, definitions)
 
 
 def schema_for_deployment(cluster: Cluster, n: int) -> Json:
@@ -102,6 +113,10 @@ def _record(properties: dict[str, Json]) -> Json:
         "required": list(properties),
         "additionalProperties": False,
     }
+
+
+def _list(items: Json) -> Json:
+    return {"type": "array", "items": items}
 
 
 def _choice(names: Sequence[str]) -> Json:

@@ -49,7 +49,7 @@ def strict_json(text: str) -> Json:
     except json.JSONDecodeError as error:
         _invalid(_syntax(error, body))
     except RecursionError:
-        _invalid("The answer is nested too deeply; use the form that was asked for, which has four levels.")
+        _invalid("The answer is nested too deeply; use the form that was asked for.")
     if not isinstance(value, dict):
         raise AnswerError([f"The answer must be a JSON object, not {kind(value)}."], Reason.SCHEMA)
     return value

@@ -74,7 +74,7 @@ class SlotRehearser:
     def routes(self, snapshot: Snapshot, policy: MacroPolicy, proposed: RoutingPlan) -> tuple[RoutingPlan, Compared]:
         """Return the rule's routes, and whether the agent's are kept."""
         rule = self._rule.scheduler.route(snapshot, policy, self._rule.forecast.traffic())
-        if (rule.targets == proposed.targets).all():
+        if not rule.differing(proposed).any():
             return rule, Compared(frozenset([0]), {"verdict": "kept", "why": "the rule's own"})
         stage, base = self._begin(snapshot, policy)
         own = stage.predict(policy, Opening(routes=proposed))

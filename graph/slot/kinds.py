@@ -14,9 +14,11 @@ from domain.cluster import Cluster
 from domain.constraints import Violation, check_deployment, check_macro_policy, check_routing
 from domain.decisions import NOWHERE, OFF, Allocation, Deployment, MacroPolicy, RoutingPlan
 from domain.ledger import Case, Role
+from domain.serving import Dispatch
 from domain.telemetry import Phase, Snapshot
 from graph.gate import answers
 from graph.slot.deps import Deps
+from graph.slot.open_plans import by_roles
 from memory.recall import Recalled
 from policies.random import RandomPlanner
 from policies.roles import DEPLOYER, PLANNER, SCHEDULER, generator
@@ -126,9 +128,13 @@ class RoutingKind:
         return deps.fallbacks.scheduler.schedule(snapshot, deps.policy(self.macro), rng)
 
     def fallbacks(self) -> Iterator[tuple[str, Callable[[], RoutingPlan]]]:
-        """The rule, and the nearest node that will do."""
+        """The rule, and the nearest node that will do; where origins choose, all nodes that will."""
+        cluster = self.deps.testbed.cluster
         yield self.deps.fallbacks.scheduler_name, self.fallback
-        yield "nearest", self._nearest
+        if cluster.serving.dispatch is Dispatch.FIXED:
+            yield "nearest", self._nearest
+        else:
+            yield "open", lambda: by_roles(cluster, self.deps.policy(self.macro))
 
     def _nearest(self) -> RoutingPlan:
         """Each pair to the nearest node of those that can run the LM and have the role."""

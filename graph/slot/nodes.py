@@ -119,7 +119,7 @@ class SlotNodes:
         return Case(
             run=deps.run,
             epoch=state["slot"] // cluster.epoch_slots,
-            testbed=cluster.name,
+            testbed=cluster.setting,
             family=deps.family,
             decided_by=state.get("macro_by") or "none",
             traffic=traffic_by_name(cluster, state["traffic"], cluster.epoch_slots),

@@ -9,9 +9,11 @@ import numpy as np
 from langchain_core.tools import BaseTool, ToolException
 
 from domain.decisions import Deployment, MacroPolicy, RoutingPlan
+from domain.serving import Dispatch
 from domain.telemetry import Snapshot
 from graph.gate.answers import AnswerError, parse_macro_policy
 from graph.slot.deps import Deps
+from graph.slot.open_plans import by_shares
 from memory.engine import MemoryAway
 from memory.recall import Recalled
 from policies.lyapunov import LyapunovDeployer
@@ -40,7 +42,7 @@ def planner_tools(deps: Deps) -> list[BaseTool]:
     async def recall(best: int, worst: int, nearest: int) -> Recalled:
         traffic = deps.last_case.traffic if deps.last_case else None
         try:
-            return await deps.memory.recall(cluster.name, traffic, best, worst, nearest)
+            return await deps.memory.recall(cluster.setting, traffic, best, worst, nearest)
         except MemoryAway as error:
             raise ToolException(f"The memory cannot be read just now, decide without it: {error}") from error
 
@@ -69,20 +71,25 @@ def rehearsal_rules(deps: Deps) -> Rules:
     cluster = deps.testbed.cluster
     if deps.rehearsal is not None:
         return _of_rehearsal(deps.rehearsal.rule)
-    scheduler = deps.scheduler.rule or ShareScheduler(cluster)
+    scheduler = deps.scheduler.rule
+    shares = ShareScheduler(cluster) if cluster.serving.dispatch is Dispatch.FIXED else None
     deployer = deps.deployer.rule or LyapunovDeployer(cluster, follow_roles=True)
 
     def schedule(snapshot: Snapshot, policy: MacroPolicy) -> RoutingPlan:
-        return scheduler.schedule(snapshot, policy, _draws(deps, snapshot, SCHEDULER))
+        draws = _draws(deps, snapshot, SCHEDULER)
+        if scheduler is not None:
+            return scheduler.schedule(snapshot, policy, draws)
+        return by_shares(cluster, policy) if shares is None else shares.schedule(snapshot, policy, draws)
 
     def deploy(snapshot: Snapshot, n: int, policy: MacroPolicy) -> Deployment | None:
         return deployer.deploy(snapshot, n, policy, _draws(deps, snapshot, DEPLOYER, n))
 
+    by_themselves = "their origins among the nodes with a share" if shares is None else "your shares"
     return Rules(
         schedule,
         deploy,
         described=(
-            f"requests are routed by {'the rule ' + deps.scheduler.name if deps.scheduler.rule else 'your shares'}, "
+            f"requests are routed by {'the rule ' + deps.scheduler.name if scheduler else by_themselves}, "
             f"nodes deploy by {'the rule ' + deps.deployer.name if deps.deployer.rule else 'backlog within your roles'}"
         ),
     )

@@ -35,7 +35,7 @@ async def recall(deps: Deps, slot: int, traffic: Traffic) -> Recalled | None:
     recalled, gate = None, deps.gate
     with contextlib.suppress(MemoryAway):
         recalled = await deps.memory.recall(
-            deps.testbed.cluster.name, traffic or None, gate.recall_best, gate.recall_worst, gate.recall_nearest
+            deps.testbed.cluster.setting, traffic or None, gate.recall_best, gate.recall_worst, gate.recall_nearest
         )
     if deps.tape is not None:
         deps.tape.keep_recalled(slot, _plain(recalled, own))

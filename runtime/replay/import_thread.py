@@ -168,7 +168,7 @@ async def _from_folder(folder: Path, run: str | None, slots: Slots) -> Recording
         if (folder / "memory.sqlite").exists():
             memory = await stack.enter_async_context(open_to_read(folder / "memory.sqlite"))
             recorded = [await filled(slot, memory, name, cluster) for slot in recorded]
-            cases = await memory.cases(cluster.name, run=name)
+            cases = await memory.cases(cluster.setting, run=name)
             decisions = decided_in(memory, name, everything[-1].slot + 1, cluster)
         if again is not None:
             recorded = await with_worlds(recorded, cluster, made, again, settings.slots, decisions, cases)

@@ -5,8 +5,6 @@ The world goes on as it would without us: what runs keeps running, and the route
 
 from __future__ import annotations
 
-import numpy as np
-
 from domain.cluster import Cluster
 from domain.decisions import Deployment, RoutingPlan
 from domain.telemetry import Records, Snapshot
@@ -61,8 +59,7 @@ class DryRun:
         self.slots += 1
         self.deployments += len(changed)
         if self._routes is not None:
-            before = self._before
-            self.moved += int(np.not_equal(self._routes.targets, -1 if before is None else before.targets).sum())
+            self.moved += int(self._routes.differing(self._before).sum())
             self._before = self._routes
         self._routes, self._deployments = None, []
         return await self._inner.advance()

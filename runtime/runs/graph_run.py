@@ -188,7 +188,7 @@ class GraphRun:
 
     async def _case_before(self, epoch: int) -> Case | None:
         """The last case before an epoch: a run may have remembered an epoch, and stopped before that was noted."""
-        deps, testbed = self.deps, self.deps.testbed.cluster.name
+        deps, testbed = self.deps, self.deps.testbed.cluster.setting
         cases = await deps.memory.cases(testbed, 1, run=deps.run)
         if cases and cases[0].epoch >= epoch:
             cases = [case for case in await deps.memory.cases(testbed, run=deps.run) if case.epoch < epoch]

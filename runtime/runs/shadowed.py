@@ -15,8 +15,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from domain.cluster import Cluster
 from domain.decisions import Deployment, RoutingPlan
 from domain.objective import summarise
@@ -187,4 +185,4 @@ def _differing(a: RoutingPlan | None, b: RoutingPlan | None) -> int:
     if a is None or b is None:
         told = a if b is None else b
         return 0 if told is None else int(told.targets.size)
-    return int(np.not_equal(a.targets, b.targets).sum())
+    return int(a.differing(b).sum())

@@ -23,13 +23,15 @@ from domain.cluster import Cluster
 from domain.constraints import Violation, check_deployment, check_macro_policy, check_routing
 from domain.decisions import Deployment, MacroPolicy, RoutingPlan
 from domain.ledger import Reason
+from domain.serving import Dispatch
 from domain.telemetry import Phase, Snapshot
 from graph.gate.answers import AnswerError, parse_deployment, parse_macro_policy, parse_routing
 from graph.gate.quick_reading import DeploymentReader
 from graph.gate.schemas import MODES
+from graph.slot.open_plans import by_roles
 from policies.random import RandomDeployer, RandomPlanner, RandomScheduler
 from prompts.repair import repair_messages
-from tests.clusters import as_text, deployer_answer, planner_answer, quiet, renamed, scheduler_answer, tiny
+from tests.clusters import as_text, deployer_answer, opened, planner_answer, quiet, renamed, scheduler_answer, tiny
 from twin.testbeds import load_builtin
 from twin.twin import Twin
 
@@ -56,6 +58,11 @@ class World:
         """What a model in that role might answer soundly; a deployer for node n."""
         if role == "planner":
             return planner_answer(self.cluster, self.policy)
+        if role == "scheduler" and self.cluster.serving.dispatch is not Dispatch.FIXED:
+            allowed = by_roles(self.cluster, self.policy).weights
+            assert allowed is not None
+            plan = RoutingPlan.open(allowed * self._draws.uniform(0.1, 2.0, allowed.shape))
+            return scheduler_answer(self.cluster, plan)
         if role == "scheduler":
             return scheduler_answer(self.cluster, self._scheduler.schedule(self.snapshot, self.policy, self._draws))
         deployment = self._deployer.deploy(self.snapshot, n, self.policy, self._draws)
@@ -65,10 +72,14 @@ class World:
 
 @pytest.fixture(scope="module")
 def worlds() -> list[World]:
-    """P1's cluster, a tiny one in which not all roles fit together, a hostile one, and P1's with Pending pods."""
+    """P1's cluster, a tiny one in which not all roles fit together, a hostile one, and P1's with Pending pods.
+
+    P1's and the hostile one stand there twice: with fixed targets, and with origins that choose.
+    """
     rng, made = np.random.default_rng(0), []
     tight = tiny(nodes=(tiny().nodes[0], dataclasses.replace(tiny().nodes[1], ram_gb=6.0)))
-    for cluster in (load_builtin("bristol"), tight, renamed(tiny(), INJECTED)):
+    bristol = load_builtin("bristol")
+    for cluster in (bristol, opened(bristol), tight, opened(renamed(tiny(), INJECTED)), renamed(tiny(), INJECTED)):
         snapshot = quiet(cluster)
         made.append(World(cluster, snapshot, RandomPlanner(cluster).plan(snapshot, (), rng)))
     snapshot = made[0].snapshot
@@ -223,11 +234,18 @@ def assert_sound_policy(world: World, policy: MacroPolicy) -> None:
 
 def assert_sound_plan(world: World, plan: RoutingPlan) -> None:
     cluster = world.cluster
+    assert plan.is_open == (cluster.serving.dispatch is not Dispatch.FIXED)
     for i in range(cluster.n_lms):
         for n in plan.targets[:, i].tolist():
             assert 0 <= n < cluster.n_nodes
             assert sizes(cluster, n, i)
             assert world.policy.roles[n, i]
+    for row in [] if plan.weights is None else plan.weights.tolist():
+        for i, weights in enumerate(row):
+            assert all(0 <= weight <= 1000 for weight in weights)
+            allowed = [n for n, weight in enumerate(weights) if weight]
+            assert allowed
+            assert all(sizes(cluster, n, i) and world.policy.roles[n, i] for n in allowed)
     world.twin.route(plan)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from domain.cluster import Cluster
 from domain.constraints import check_routing
+from domain.serving import Dispatch
 from graph.gate.answers import (
     parse_deployment,
     parse_macro_policy,
@@ -20,16 +21,19 @@ from graph.gate.answers import (
     schema_for_routing,
 )
 from policies.random import RandomDeployer, RandomPlanner, RandomScheduler
-from tests.clusters import as_text, deployer_answer, planner_answer, quiet, renamed, scheduler_answer, tiny
+from tests.clusters import as_text, deployer_answer, opened, planner_answer, quiet, renamed, scheduler_answer, tiny
 from twin.testbeds import generate_testbed, load_builtin
 
 BRISTOL = load_builtin("bristol")
 TOLERANCE = 1e-3
+FIXED = json.dumps({"routes": {node: {"chat": "south", "draw": "south"} for node in ("north", "south")}})
 
 
-@pytest.fixture(params=["tiny", "bristol", "generated"])
+@pytest.fixture(params=["tiny", "bristol", "generated", "tiny, open", "bristol, open"])
 def cluster(request: pytest.FixtureRequest) -> Cluster:
-    return {"tiny": tiny(), "bristol": BRISTOL, "generated": generate_testbed(12, seed=5)}[request.param]
+    made = {"tiny": tiny(), "bristol": BRISTOL, "generated": generate_testbed(12, seed=5)}
+    name, _, way = request.param.partition(", ")
+    return opened(made[name]) if way else made[name]
 
 
 ALLOWED = {"type", "properties", "required", "additionalProperties", "enum", "items", "$ref", "$defs"}
@@ -78,9 +82,10 @@ def test_schemas_keep_to_what_strict_decoding_takes(cluster: Cluster) -> None:
                 assert part["$ref"].removeprefix("#/$defs/") in schema["$defs"]
 
 
+@pytest.mark.parametrize("dispatch", Dispatch)
 @pytest.mark.parametrize("nodes", [6, 600, 1700])
-def test_schemas_of_large_clusters_stay_within_openais_limits(nodes: int) -> None:
-    for schema in schemas(generate_testbed(nodes, seed=1))[:3]:
+def test_schemas_of_large_clusters_stay_within_openais_limits(nodes: int, dispatch: Dispatch) -> None:
+    for schema in schemas(opened(generate_testbed(nodes, seed=1), dispatch))[:3]:
         enums = [part["enum"] for part in parts(schema) if "enum" in part]
         names = [name for part in parts(schema) for name in part.get("properties", {})]
         assert sum(map(len, enums)) <= 1000
@@ -120,6 +125,18 @@ def test_schemas_name_what_is_feasible_and_nothing_else() -> None:
         "chat": ["off", "cpu", "gpu"],
         "draw": ["off", "gpu"],
     }
+
+
+def test_an_open_schema_names_the_nodes_of_each_lm_and_the_origins() -> None:
+    schema = schema_for_routing(opened(tiny()))
+    entry = schema["properties"]["routes"]["items"]["properties"]
+    assert entry["origin"]["enum"] == ["*", "north", "south"]
+    nodes = {
+        lm: schema["$defs"][part["$ref"].removeprefix("#/$defs/")]["items"]["properties"]["node"]["enum"]
+        for lm, part in entry["nodes"]["properties"].items()
+    }
+    assert nodes == {"chat": ["north", "south"], "draw": ["south"]}
+    assert not fits(schema, scheduler_answer(tiny(), parse_routing(tiny(), FIXED)), schema)
 
 
 def test_an_lm_that_no_node_can_run_is_asked_of_nobody() -> None:
