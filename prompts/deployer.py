@@ -80,7 +80,7 @@ def _standing(cluster: Cluster, n: int) -> _Standing:
         lms=sentences.lm_lines(cluster, [n]),
         form=f'{{"reasoning": "<why>", "deployment": {{{cells}}}}}',
         together=serving.together(cluster, copies=False),
-        spanning=serving.spanning(cluster),
+        spanning=serving.spanning(cluster, n),
     )
     return _Standing(template, system, names)
 

@@ -31,6 +31,7 @@ class SchedulerPrompts:
             "slot_s": number(cluster.slot_s),
             "deadline_s": number(cluster.deadline_s),
             "lms": sentences.lm_lines(cluster, needs=False),
+            "together": serving.together(cluster, copies=True),
         }
         if cluster.serving.dispatch is Dispatch.FIXED:
             self._template = _FIXED
@@ -42,7 +43,6 @@ class SchedulerPrompts:
                 **told,
                 choice=serving.choice(cluster),
                 origins=_OWN_ENTRIES if cluster.n_nodes <= MOST_ORIGINS else "",
-                together=serving.together(cluster, copies=True),
                 most_weight=number(MOST_WEIGHT),
                 form=_open_form(servable),
             )

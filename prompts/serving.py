@@ -60,8 +60,10 @@ def together(cluster: Cluster, copies: bool) -> str:
     return "".join(f"\n- {point}" for point in points)
 
 
-def spanning(cluster: Cluster) -> str:
-    """What more than one vGPU brings an LM on a node with several GPUs."""
+def spanning(cluster: Cluster, n: int) -> str:
+    """What more than one vGPU brings an LM on node n, which has several GPUs."""
+    if cluster.nodes[n].mig:
+        return "The GPUs are slices of larger ones, which MIG divides: a pod has one vGPU, on a slice that is its own."
     if cluster.serving.copies:
         return (
             "One vGPU is enough for an LM on one GPU, unless more are written with it. A pod on several GPUs holds "

@@ -23,8 +23,8 @@ CHAT, DRAW = [{"node": "north", "weight": 1}], [{"node": "south", "weight": 1}]
 
 
 def cluster_of(name: str) -> Cluster:
-    made = {"tiny": tiny, "bristol": lambda: load_builtin("bristol"), "generated": lambda: generate_testbed(40, seed=5)}
-    return opened(made[name](), Dispatch.SPLIT)
+    made = {"tiny": tiny(), "bristol": load_builtin("bristol"), "generated": generate_testbed(40, seed=5)}
+    return opened(made[name], Dispatch.SPLIT)
 
 
 def entry(origin: Any = "*", **nodes: Any) -> dict[str, Any]:
