@@ -34,8 +34,8 @@ def slot_start(cluster: Cluster, slot: int) -> int:
     return moment(slot * exact(cluster.slot_s))
 
 
-def transfer(cluster: Cluster, a: int, b: int, size_bytes: float) -> int:
+def transfer(cluster: Cluster, a: int, b: int, size_bytes: Fraction) -> int:
     """Return how long so many bytes take from node a to node b."""
     if a == b:
         return 0
-    return whole(exact(cluster.latency_s[a, b]) + exact(size_bytes) * exact(cluster.seconds_per_byte[a, b]))
+    return whole(exact(cluster.latency_s[a, b]) + size_bytes * exact(cluster.seconds_per_byte[a, b]))

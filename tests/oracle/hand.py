@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -16,10 +17,12 @@ import pytest
 from domain.cluster import Cluster, Node
 from domain.decisions import NOWHERE, OFF, Allocation, Deployment, RoutingPlan
 from domain.large_model import CpuProfile, GpuProfile, LargeModel
+from domain.serving import Serving
 from domain.telemetry import Outcome, Phase, Records, Snapshot
 from domain.workload import Arrivals
 from tests.oracle.history import History
 from tests.oracle.simulation import simulate
+from tests.oracle.speed import by_vgpus
 from tests.oracle.worlds import run_twin
 
 CORE, TWO_CORES, VGPU, TWO_VGPUS = Allocation(1), Allocation(2), Allocation(0, 1), Allocation(0, 2)
@@ -43,6 +46,7 @@ LM = LargeModel(
     # Alone 2 s a prompt, 3.5 s where every slice is shared with one neighbour.
     gpu_profiles={"gpu": GpuProfile(0.5, 1.5)},
 )
+AS_P1 = Serving()
 NODE = Node("node", "site", "cpu", cpu_cores=2, ram_gb=8.0)
 
 
@@ -50,7 +54,14 @@ def gpu_node(gpus: int, vgpus_per_gpu: int) -> Node:
     return replace(NODE, gpu_model="gpu", gpus=gpus, vgpus_per_gpu=vgpus_per_gpu, vram_gb=8.0)
 
 
-def cluster(*nodes: Node, lms: int = 1, lm: LargeModel = LM, tau: float = 100.0, timeout: float = 300.0) -> Cluster:
+def cluster(
+    *nodes: Node,
+    lms: int = 1,
+    lm: LargeModel = LM,
+    tau: float = 100.0,
+    timeout: float = 300.0,
+    serving: Serving = AS_P1,
+) -> Cluster:
     """Nodes 1 s apart, plus half a second for every byte."""
     apart = 1.0 - np.eye(len(nodes))
     return Cluster(
@@ -62,10 +73,14 @@ def cluster(*nodes: Node, lms: int = 1, lm: LargeModel = LM, tau: float = 100.0,
         slot_s=10.0,
         deadline_s=tau,
         pending_timeout_s=timeout,
+        serving=serving,
     )
 
 
-WORLDS = pytest.mark.parametrize("world", [run_twin, simulate], ids=["twin", "simulation"])
+by_vgpus_simulated = partial(simulate, share=by_vgpus)
+"""The simulation by the law by which the compiled twin shares GPUs."""
+SIMULATED = pytest.mark.parametrize("world", [simulate], ids=["simulation"])
+WORLDS = pytest.mark.parametrize("world", [run_twin, by_vgpus_simulated], ids=["twin", "simulation"])
 
 
 class World(Protocol):
@@ -110,6 +125,12 @@ class Played:
         ]
 
     @property
+    def targets(self) -> list[int]:
+        """Nodes that records tell, by number of the request."""
+        r = Records.concatenate(self.history.records)
+        return [target for _, target in sorted(zip(r.request.tolist(), r.target.tolist(), strict=True))]
+
+    @property
     def ended(self) -> list[list[int]]:
         """Numbers of the requests handed out with each slot."""
         return [records.request.tolist() for records in self.history.records]
@@ -132,11 +153,14 @@ def play(
     requests: Sequence[Asked],
     deployments: Mapping[int, Sequence[Allocation]] | Mapping[tuple[int, int], Sequence[Allocation]],
     slots: int,
-    route: Callable[[int, int], int] = lambda n, i: 0,
+    route: Callable[[int, int], int] | RoutingPlan = lambda n, i: 0,
 ) -> Played:
     """Run `slots` slots; deployments by slot (node 0) or by (slot, node), all LMs that are not named being off."""
-    targets = np.array([[route(n, i) for i in range(where.n_lms)] for n in range(where.n_nodes)], dtype=np.int64)
-    plans = [RoutingPlan(targets)] * slots
+    plan = route
+    if not isinstance(plan, RoutingPlan):
+        targets = [[plan(n, i) for i in range(where.n_lms)] for n in range(where.n_nodes)]
+        plan = RoutingPlan(np.array(targets, dtype=np.int64))
+    plans = [plan] * slots
     given: list[list[Deployment]] = [[] for _ in range(slots)]
     for key, allocations in deployments.items():
         slot, node = key if isinstance(key, tuple) else (key, 0)
@@ -144,6 +168,11 @@ def play(
         given[slot].append(Deployment(node, padded))
     columns = list(zip(*requests, strict=True)) or [()] * 4
     return Played(world(where, Arrivals.of(*columns), plans, given, slots))
+
+
+def weighing(where: Cluster, *weights: float) -> RoutingPlan:
+    """Let everybody choose among the nodes by these weights."""
+    return RoutingPlan.open(np.broadcast_to(np.array(weights), (1, where.n_lms, where.n_nodes)))
 
 
 def nowhere(n: int, i: int) -> int:

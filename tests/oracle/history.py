@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,18 +25,15 @@ class History:
     """[slots + 1]; number t is the one before the deployments of slot t."""
     waiting: list[int]
     """[slots + 1] requests that arrived and have not ended."""
-    spanning: int = 0
-    """Pods that were given vGPUs of more than one GPU."""
-    crowded: int = 0
-    """Times that a pod would have fitted, but for the memory of each GPU by itself."""
-    unified: int = 0
-    """Pods on vGPUs of nodes where CPU and GPUs use one memory."""
+    features: Counter[str] = field(default_factory=Counter)
+    """How often what is worth a test came up."""
 
 
-def row(r: Request, outcome: Outcome, uplink: int, queue: int, downlink: int) -> tuple[float, ...]:
-    """One request that ended, in the order of the columns of Records; times in seconds."""
-    identity = (r.number, r.lm, r.origin, r.target, r.prompts, outcome, r.interruptions)
-    return (*identity, r.arrival_s, *(time / PER_S for time in (uplink, queue, r.inference, downlink)))
+def row(r: Request, outcome: Outcome, target: int, times: Sequence[int]) -> tuple[float, ...]:
+    """One request that ended, in the order of the columns of Records; its four times in seconds."""
+    interruptions = sum(part.interruptions for part in r.parts)
+    identity = (r.number, r.lm, r.origin, target, r.prompts, outcome, interruptions)
+    return (*identity, r.arrival_s, *(time / PER_S for time in times))
 
 
 def to_records(rows: list[tuple[float, ...]]) -> Records:
@@ -47,12 +45,7 @@ def to_records(rows: list[tuple[float, ...]]) -> Records:
 
 def busy_so_far(places: list[list[Place]], now: int) -> NDArray[np.int64]:
     """[N, I] nanoseconds since the start of the run in which a pod computed."""
-
-    def total(place: Place) -> int:
-        at_work = place.pod is not None and place.pod.busy
-        return place.busy + (now - place.pod.since if place.pod is not None and at_work else 0)
-
-    return np.array([[total(place) for place in row] for row in places], dtype=np.int64)
+    return np.array([[place.worked.at(now) for place in row] for row in places], dtype=np.int64)
 
 
 def observe(
@@ -71,16 +64,17 @@ def observe(
     oldest, left = np.zeros(shape), np.zeros(shape)
     before = slot_start(cluster, slot - 1)
     for r in requests:
-        if r.outcome is None:
-            cell["backlog_requests"][r.target, r.lm] += 1
-            cell["backlog_prompts"][r.target, r.lm] += r.prompts - r.prompts_done
+        for part in r.parts:
+            if not part.ended:
+                cell["backlog_requests"][part.node, r.lm] += 1
+                cell["backlog_prompts"][part.node, r.lm] += part.left
         if before <= r.arrival < now:
             cell["arrived_requests"][r.origin, r.lm] += 1
             cell["arrived_prompts"][r.origin, r.lm] += r.prompts
     for n, i in np.ndindex(*shape):
         place = places[n][i]
         if place.queue:
-            oldest[n, i] = (now - place.queue[0].arrival) / PER_S
+            oldest[n, i] = (now - place.queue[0].request.arrival) / PER_S
         seen = place.wanted or place.pod
         if seen is not None:
             cell["cores"][n, i], cell["vgpus"][n, i] = seen.allocation.cores, seen.allocation.vgpus

@@ -2,7 +2,7 @@
 
 `ugly` ones have random real numbers for all durations, so that no two things happen at the same instant. `tied` ones
 have small powers of two, so that many things do, and rounding never decides which comes first. tests.oracle.decimals
-has those whose ties no double can hold.
+has those whose ties no double can hold, tests.oracle.served those that are served otherwise than in P1.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def ugly(seed: int) -> Scenario:
     return played_on(rng, cluster, times, slots, most_vgpus=4)
 
 
-def tied(seed: int) -> Scenario:
+def tied(seed: int, most_vgpus: int = 1) -> Scenario:
     """Return a scenario in which most things happen at whole seconds, slots being eight seconds long."""
     rng = np.random.default_rng([seed, 2])
     n, i, slots = int(rng.integers(1, 4)), int(rng.integers(1, 4)), int(rng.integers(5, 31))
@@ -73,7 +73,7 @@ def tied(seed: int) -> Scenario:
         pending_timeout_s=float(rng.choice([0, 4, 8, 12, 16, 32])),
     )
     times = rng.integers(0, slots * 8, int(rng.integers(20, 160))).astype(np.float64)
-    return played_on(rng, cluster, times, slots, most_vgpus=1)
+    return played_on(rng, cluster, times, slots, most_vgpus)
 
 
 def _between(rng: np.random.Generator, low: float, high: float) -> float:
@@ -156,7 +156,7 @@ def _tied_lm(rng: np.random.Generator, k: int) -> LargeModel:
         start_gpu_s=duration(),
         stop_s=duration(),
         cpu_profiles={name: CpuProfile(((1, power_of_two()),)) for name in CPUS},
-        # No fixed part, so that a slow-down by two is exact.
+        # No fixed part, so that pods that share one GPU are as often slower as they are many.
         gpu_profiles={name: GpuProfile(0.0, power_of_two()) for name in GPUS},
     )
 

@@ -20,12 +20,15 @@ from domain.decisions import NOWHERE, RoutingPlan
 from domain.telemetry import Outcome, Phase, Records
 from tests.oracle.clock import slot_start
 from tests.oracle.decimals import decimal, far
+from tests.oracle.hand import by_vgpus_simulated
 from tests.oracle.scenarios import Scenario, tied, ugly
+from tests.oracle.served import served_decimal, served_far, served_tied, served_ugly
 from tests.oracle.simulation import simulate
 from tests.oracle.worlds import SECONDS, assert_equal, assert_same, by_number, run_twin, step
 from twin.twin import Twin, run_schedule
 
 KINDS = pytest.mark.parametrize("draw", [ugly, tied, decimal, far])
+SERVED = [served_ugly, served_tied, served_decimal, served_far]
 BLOCK = 10
 USUAL = {decimal: 120, far: 40, tied: 40, ugly: 60}
 """Scenarios of each kind, unless more are asked for."""
@@ -41,12 +44,51 @@ def blocks() -> list[tuple[Callable[[int], Scenario], int]]:
 def test_the_twin_equals_the_event_by_event_simulation(draw: Callable[[int], Scenario], block: int) -> None:
     for seed in range(block * BLOCK, (block + 1) * BLOCK):
         s = draw(seed)
-        mine, theirs = (play(s.cluster, s.arrivals, s.plans, s.deployments, s.slots) for play in (run_twin, simulate))
+        mine, theirs = (
+            play(s.cluster, s.arrivals, s.plans, s.deployments, s.slots) for play in (run_twin, by_vgpus_simulated)
+        )
         try:
             assert_same(mine, theirs, SECONDS if draw is ugly else 0.0)
         except AssertionError as error:
             error.add_note(f"{draw.__name__} scenario {seed}, the twin first")
             raise
+
+
+ENDS_TIED = {"finished as a slot ends", "expired as a slot ends", "finished at its deadline"}
+RARE = {"interrupted twice", "finished at its deadline", "requests that overtake others"}
+USED = {
+    *ENDS_TIED,
+    "interrupted",
+    "interrupted twice",
+    "interrupted and finished",
+    "gone before it joined",
+    "more than a slot on the uplink",
+    "left waiting",
+    "pods that no GPU has memory for",
+    "pods that span GPUs",
+    "pods on vGPUs in unified memory",
+}
+"""What turns up in the scenarios, beside all outcomes and phases."""
+SERVED_USE = {
+    "batches of several prompts",
+    "batches over several requests",
+    "batches that go on for others",
+    "choices of a pod that starts",
+    "choices that old news misleads",
+    "choices without a pod",
+    "copies",
+    "copies that do not fit",
+    "interrupted batches",
+    "networks of three that are busy",
+    "parts that expire",
+    "requests in several batches at once",
+    "requests of which a part expires",
+    "requests that overtake others",
+    "split requests",
+    "ties of others",
+    "ties with home",
+}
+"""What turns up besides in those that are served otherwise than in P1."""
 
 
 def moments(r: Records) -> np.ndarray:
@@ -55,18 +97,16 @@ def moments(r: Records) -> np.ndarray:
     return np.asarray(times.sum(axis=0))
 
 
-@KINDS
+@pytest.mark.parametrize("draw", [ugly, tied, decimal, far, *SERVED])
 def test_the_random_scenarios_use_every_feature(draw: Callable[[int], Scenario]) -> None:
     seen: Counter[str] = Counter()
-    for seed in range(100 if draw is ugly else 60):
+    for seed in range(100 if draw in (ugly, served_ugly) else 60):
         s = draw(seed)
         history = simulate(s.cluster, s.arrivals, s.plans, s.deployments, s.slots)
         r = Records.concatenate(history.records)
         seen.update(Outcome(value).name for value in r.outcome.tolist())
         seen.update(Phase(int(value)).name for snapshot in history.snapshots for value in snapshot.phase.flat)
-        seen["pods that span GPUs"] += history.spanning
-        seen["pods that no GPU has memory for"] += history.crowded
-        seen["pods on vGPUs in unified memory"] += history.unified
+        seen.update(history.features)
         seen["left waiting"] += history.waiting[-1]
         ended, edges = moments(r), [slot_start(s.cluster, t) for t in range(s.slots + 1)]
         for name, here in {
@@ -81,12 +121,10 @@ def test_the_random_scenarios_use_every_feature(draw: Callable[[int], Scenario])
             & (ended == np.rint((r.arrival_s + s.cluster.deadline_s) * 1e9)),
         }.items():
             seen[name] += int(np.count_nonzero(here))
-    rare = {"interrupted twice", "finished at its deadline"}
-    ties = {name for name in seen if name.startswith(("finished", "expired"))}
-    spans = {"pods that span GPUs"} if draw is tied else set()
-    wanted = {*Outcome.__members__, *Phase.__members__, *seen} - (ties if draw is ugly else set()) - spans
+    wanted = {*Outcome.__members__, *Phase.__members__, *USED} | (SERVED_USE if draw in SERVED else set())
+    wanted -= ENDS_TIED if draw in (ugly, served_ugly) else {"pods that span GPUs"} if draw is tied else set()
     print(draw.__name__, seen)
-    assert not [name for name in wanted if seen[name] < (1 if name in rare else 8)], seen
+    assert not [name for name in wanted if seen[name] < (1 if name in RARE else 8)], seen
 
 
 def schedule(s: Scenario) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
