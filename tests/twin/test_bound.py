@@ -8,12 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from domain.cluster import Node
-from domain.large_model import CpuProfile
+from domain.large_model import CpuProfile, GpuProfile
 from domain.workload import Arrivals
 from tests.bounds import ON_GPU, ROUNDING, SEARCHED, asked, bounded, relaxed
 from tests.oracle.hand import LM, NODE, cluster, gpu_node
-from twin.bound.menu import menu, shares
 
 # By hand
 
@@ -71,29 +69,13 @@ def test_each_lm_may_have_what_it_could_have_alone() -> None:
     assert not found.full_service
 
 
-def test_a_gpu_is_shared_in_the_parts_that_its_vgpus_allow() -> None:
-    assert shares(gpu_node(1, 1), 1) == [(1.0, 1.0)]
-    assert shares(gpu_node(1, 2), 1) == [(0.5, 0.5), (1.0, 1.0)]
-    assert shares(gpu_node(2, 2), 2) == [(0.5, 0.5), (2 / 3, 2 / 3), (0.75, 0.75), (1.0, 1.0)]  # of two vGPUs or more
-    assert len(shares(gpu_node(64, 64), 1)) == 7  # without a look at each of eight million
-    assert shares(gpu_node(2, 2), 3) == [(0.75, 0.75), (1.0, 1.0)]
-    assert shares(gpu_node(2, 2), 1) == [(0.5, 0.5), (2 / 3, 2 / 3), (0.75, 0.75), (1.0, 1.0)]
-    assert shares(gpu_node(1, 6), 1) == [(1 / 6, 1 / 5), (1 / 4, 2 / 5), (1 / 2, 5 / 6), (1.0, 1.0)]  # eleven in four
-
-
-def test_pods_that_are_busy_at_once_share_the_gpu_or_have_one_each() -> None:
-    def busy(node: Node) -> list[list[float]]:
-        where = cluster(node, lms=2, lm=ON_GPU)
-        listed, (states,) = menu(where), menu(where).states[0]
-        share = {}
-        for way in range(len(listed.lm)):
-            own = [r for r in listed.usage[[way]].nonzero()[-1] if listed.capacity[r] == 0.0]
-            share[own[0]] = 1.5 / (listed.seconds[way] - 0.5)  # seconds are 0.5 + 1.5 / share
-        return sorted(sorted(round(share[r], 9) for r in states[[s]].nonzero()[-1]) for s in range(states.shape[0]))
-
-    assert busy(gpu_node(1, 1)) == [[], [1.0], [1.0]]
-    assert busy(gpu_node(1, 2)) == [[], [0.5, 0.5], [1.0], [1.0]]
-    assert [1.0, 1.0] in busy(gpu_node(2, 1))
+def test_two_lms_that_always_use_the_gpu_get_no_more_of_it_by_sharing() -> None:
+    busy = replace(ON_GPU, gpu_profiles={"gpu": GpuProfile(0.0, 2.0)})
+    idle = replace(ON_GPU, gpu_profiles={"gpu": GpuProfile(2.0, 0.0)})
+    requests = asked(*[(10.0 * t, 0, i, 3) for t in range(30) for i in range(2)])
+    apart, together = (bounded(cluster(gpu_node(1, 2), lms=2, lm=lm), requests) for lm in (idle, busy))
+    assert apart.capacity_mean_s == apart.solo_mean_s == together.solo_mean_s == 6.0
+    assert together.capacity_mean_s > 7.5  # 360 s of work in 300 s
 
 
 def test_cores_that_are_all_needed_cost_no_more_than_there_are() -> None:

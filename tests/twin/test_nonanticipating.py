@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -12,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.slot_ahead import Problem, least_wait_s
+from domain.large_model import CpuProfile
 from domain.objective import summarise
+from domain.serving import BatchCurve, Batching, Dispatch, Serving
 from tests.bounds import ON_GPU, READY_AT_ONCE, asked
-from tests.oracle.hand import NODE, cluster, gpu_node
+from tests.oracle.hand import LM, NODE, cluster, gpu_node
 from twin.bound import bound, nonanticipating_mean_s
 from twin.bound.nonanticipating import central_waits
 from twin.twin import Twin, run_schedule
@@ -51,6 +54,54 @@ def test_an_lm_that_runs_nowhere_is_never_served() -> None:
     assert nonanticipating_mean_s(cluster(NODE, gpu_node(1, 2), lm=ON_GPU), asked((0.0, 1, 0, 1))) == 2.0
 
 
+def test_a_request_occupies_a_pod_for_its_best_batches() -> None:
+    curve = BatchCurve(((1, 1.0), (3, 1.5)))
+    lm = replace(LM, cpu_profiles={"cpu": CpuProfile(((1, 2.0), (2, 1.0)), curve)})
+    where = replace(cluster(NODE, lm=lm), serving=Serving(batching=Batching.REQUEST))
+    assert nonanticipating_mean_s(where, asked((0.0, 0, 0, 3), (1.0, 0, 0, 4))) == (1.5 + 0.5 + 2.5) / 2
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        (Serving(Dispatch.ARRIVAL), "fixed dispatch alone"),
+        (Serving(Dispatch.SPLIT), "fixed dispatch alone"),
+        (Serving(copies=True), "one request in hand"),
+    ],
+)
+def test_ideal_queues_bound_neither_origins_that_choose_nor_pods_with_several_requests_in_hand(
+    how: Serving, why: str
+) -> None:
+    with pytest.raises(ValueError, match=why):
+        nonanticipating_mean_s(replace(cluster(gpu_node(2, 1)), serving=how), asked((0.0, 0, 0, 1)))
+
+
+def least_expected_wait_s(times: list[int], sizes: list[float], pods: int, knows_own_size: bool) -> float:
+    """The least expected sum of waits of all routers; each request is of any size, one as likely as the other."""
+
+    @cache
+    def best(request: int, free: tuple[float, ...]) -> float:
+        if request == len(times):
+            return 0.0
+        at = float(times[request])
+
+        def after(pod: int, size: float) -> float:
+            start = max(at, free[pod])
+            return start - at + best(request + 1, tuple(sorted((*free[:pod], *free[pod + 1 :], start + size))))
+
+        if knows_own_size:
+            return float(np.mean([min(after(pod, size) for pod in range(pods)) for size in sizes]))
+        return min(float(np.mean([after(pod, size) for size in sizes])) for pod in range(pods))
+
+    return best(0, (0.0,) * pods)
+
+
+def ideal_wait_s(times: list[int], sizes: list[float], pods: int) -> float:
+    """The expected sum of waits of the ideal queue."""
+    every = itertools.product(sizes, repeat=len(times))
+    return float(np.mean([central_waits(np.array(times, float), np.array(drawn), pods).sum() for drawn in every]))
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     st.lists(st.integers(0, 6), min_size=2, max_size=5).map(sorted),
@@ -60,23 +111,13 @@ def test_an_lm_that_runs_nowhere_is_never_served() -> None:
 def test_no_router_that_learns_each_size_after_its_choice_waits_less(
     times: list[int], sizes: list[float], pods: int
 ) -> None:
-    @cache
-    def best(request: int, free: tuple[float, ...]) -> float:
-        """Least expected sum of waits of this and later requests, of all that routers could do."""
-        if request == len(times):
-            return 0.0
-        at = float(times[request])
-        choices = []
-        for pod in range(pods):
-            start = max(at, free[pod])
-            others = (*free[:pod], *free[pod + 1 :])
-            later = [best(request + 1, tuple(sorted((*others, start + size)))) for size in sizes]
-            choices.append(start - at + float(np.mean(later)))
-        return min(choices)
+    assert least_expected_wait_s(times, sizes, pods, False) == pytest.approx(ideal_wait_s(times, sizes, pods))
 
-    every = itertools.product(sizes, repeat=len(times))
-    ideal = np.mean([central_waits(np.array(times, float), np.array(drawn), pods).sum() for drawn in every])
-    assert best(0, (0.0,) * pods) == pytest.approx(ideal)
+
+def test_who_knows_the_size_of_the_request_at_hand_can_wait_less_than_the_ideal_queue() -> None:
+    times, sizes = [0, 0, 1, 1, 2], [1.0, 7.0]
+    knowing = least_expected_wait_s(times, sizes, 2, True)
+    assert knowing < 0.95 * ideal_wait_s(times, sizes, 2)
 
 
 def simulated_wait_s(problem: Problem, slots: int, runs: int) -> float:

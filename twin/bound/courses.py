@@ -2,8 +2,7 @@
 
 A *course* of an LM is: in one go on a GPU of one class of nodes, in one go on a CPU of one class, or with an
 interruption. An interruption costs a shutdown and a start at least (docs/bound.md, claim 5). The pods that work on a
-node in one slot are all held at its end, so they fit on the node together: they are its *pattern* (claim 4). At each
-moment of the slot, some of the pattern's pods are busy on the node's GPUs: its state, see `menu`.
+node in one slot are all held at its end, so they fit on the node together: they are its *pattern* (claim 4).
 """
 
 from __future__ import annotations
@@ -12,17 +11,18 @@ import itertools
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from domain.cluster import Cluster
 from domain.constraints import TOLERANCE
-from twin.bound.menu import BoolArray, FloatArray, IntArray, Menu, Way, classes, parts, ways
+from domain.serving import BatchCurve, Batching
+from twin.bound.batches import least_share, least_units
+from twin.bound.menu import BoolArray, FloatArray, IntArray, Menu, Way, classes, ways
 
 MOST_CLASSES = 8
 """Up to so many classes of nodes, each has courses of its own; beyond, those with the same GPU or CPU model share
 them, which only lowers the bound."""
-Pod = tuple[int, bool]
-"""LM, and whether it is on vGPUs."""
+MOST_LMS = 5
+"""LMs that are looked at together on a node. More are looked at in parts, which only lowers the bounds."""
 Engine = tuple[bool, str | int | None]
 """Whether it is a GPU, and which: the class of nodes, or the model."""
 
@@ -34,11 +34,7 @@ class Room:
     nodes: int
     """In the class."""
     held: FloatArray
-    """[P, G] with a 1 for each course in one go whose pod is in the pattern: the largest sets of pods that fit."""
-    states: csr_array
-    """[S, R] as `Menu.states`."""
-    possible: BoolArray
-    """[P, S] True where all pods that are busy in the state are in the pattern."""
+    """[P, G] copies of each course in one go whose pod is in the pattern: the largest sets of pods that fit."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +48,7 @@ class Courses:
     interrupted: BoolArray
     """[G]"""
     seconds: FloatArray
-    """[G] least seconds per prompt."""
+    """[G] least seconds per unit."""
     pause_s: FloatArray
     """[G] least seconds without work between two prompts; 0 in one go."""
     ways: IntArray
@@ -71,9 +67,9 @@ def courses(cluster: Cluster, menu: Menu) -> Courses:
     for i, model in enumerate(cluster.lms):
         mine = np.flatnonzero(menu.lm == i)
         engines = dict[Engine, list[int]]()
-        for way in mine:
-            engine = _engine(cluster, kinds, int(menu.kind[way]), bool(menu.on_gpu[way]))
-            engines.setdefault(engine, []).append(int(way))
+        for m in mine.tolist():
+            engine = _engine(cluster, kinds, int(menu.kind[m]), menu.ways[m].on_gpu)
+            engines.setdefault(engine, []).append(m)
         for engine, served in engines.items():
             course_of[i, engine] = len(lm)
             lm.append(i)
@@ -89,12 +85,13 @@ def courses(cluster: Cluster, menu: Menu) -> Courses:
         first.append(len(lm))
     rooms = []
     for kind, nodes in enumerate(kinds):
-        for part, states in zip(parts(cluster), menu.states[kind], strict=True):
+        for part in _parts(cluster):
             patterns = _patterns(cluster, nodes[0], part)
             held = np.zeros((len(patterns), len(lm)))
             for row, pods in zip(held, patterns, strict=True):
-                row[[course_of[i, _engine(cluster, kinds, kind, on_gpu)] for i, on_gpu in pods]] = 1.0
-            rooms.append(Room(len(nodes), held, states, _possible(menu, patterns, states)))
+                for i, way in pods:
+                    row[course_of[i, _engine(cluster, kinds, kind, way.on_gpu)]] = way.copies
+            rooms.append(Room(len(nodes), held))
     counts = np.array([len(served) for served in members], dtype=np.int64)
     return Courses(
         lm=np.array(lm, dtype=np.int64),
@@ -108,13 +105,29 @@ def courses(cluster: Cluster, menu: Menu) -> Courses:
     )
 
 
-def _possible(menu: Menu, patterns: list[frozenset[Pod]], states: csr_array) -> BoolArray:
-    lm_of = np.full(len(menu.capacity), -1)  # of the resources that are ways on GPUs
-    way, resource = menu.usage.nonzero()
-    own = menu.capacity[resource] == 0.0
-    lm_of[resource[own]] = menu.lm[way[own]]
-    busy = [{int(lm_of[c]) for c in row.nonzero()[-1]} for row in (states[[s]] for s in range(states.shape[0]))]
-    return np.array([[lms <= {i for i, on_gpu in pods if on_gpu} for lms in busy] for pods in patterns], dtype=np.bool_)
+def sizes(cluster: Cluster, menu: Menu, known: Courses, prompts: int) -> FloatArray:
+    """[G, prompts + 1] least units in each course of a request of 0, 1, 2 … prompts, or of one of its prompts.
+
+    Of one where prompts are computed apart: its share of the best batch that it may be in.
+    """
+    found = np.empty((len(known.lm), prompts + 1))
+    own = cluster.serving.batching is not Batching.QUEUE
+
+    def share(curve: BatchCurve, count: int) -> float:
+        return least_share(curve, max(1, count) if own else curve.most)
+
+    for g, served in enumerate(np.split(known.ways, known.way_start[1:])):
+        curves = {menu.ways[m].batch for m in served.tolist()}
+        if menu.apart[known.lm[g]]:
+            found[g] = np.min([[share(curve, count) for count in range(prompts + 1)] for curve in curves], axis=0)
+        else:
+            found[g] = np.min([least_units(curve, prompts) for curve in curves], axis=0)
+    return found
+
+
+def _parts(cluster: Cluster) -> list[range]:
+    """Return the LMs in parts of at most MOST_LMS."""
+    return [range(i, min(i + MOST_LMS, cluster.n_lms)) for i in range(0, cluster.n_lms, MOST_LMS)]
 
 
 def _engine(cluster: Cluster, kinds: list[list[int]], kind: int, on_gpu: bool) -> Engine:
@@ -124,15 +137,15 @@ def _engine(cluster: Cluster, kinds: list[list[int]], kind: int, on_gpu: bool) -
     return (on_gpu, node.gpu_model if on_gpu else node.cpu_model)
 
 
-def _patterns(cluster: Cluster, n: int, part: range) -> list[frozenset[Pod]]:
+def _patterns(cluster: Cluster, n: int, part: range) -> list[frozenset[tuple[int, Way]]]:
     """Return the largest sets of pods of some LMs that fit on node n together, each with the least that it needs."""
     choices = list[list[tuple[int, Way | None]]]()
     for i in part:
         mine = ways(cluster, n, i)
         on_cpu = [way for way in mine if not way.on_gpu][:1]  # fewest cores
-        choices.append([(i, None)] + [(i, way) for way in on_cpu + [way for way in mine if way.on_gpu][:1]])
+        choices.append([(i, None)] + [(i, way) for way in on_cpu + [way for way in mine if way.on_gpu]])
     fits = [
-        frozenset((i, way.on_gpu) for i, way in pods if way)
+        frozenset((i, way) for i, way in pods if way)
         for pods in itertools.product(*choices)
         if _fit(cluster, n, [(i, way) for i, way in pods if way])
     ]
@@ -141,10 +154,10 @@ def _patterns(cluster: Cluster, n: int, part: range) -> list[frozenset[Pod]]:
 
 def _fit(cluster: Cluster, n: int, pods: list[tuple[int, Way]]) -> bool:
     """True where the pods fit on node n together: P1-1, with the fewest vGPUs for each pod on them."""
-    node, on_gpu = cluster.nodes[n], [i for i, way in pods if way.on_gpu]
+    node = cluster.nodes[n]
     return (
-        sum(cluster.least_vgpus(n, i) for i in on_gpu) <= node.vgpus
+        sum(way.vgpus for _, way in pods) <= node.vgpus
         and sum(way.cores for _, way in pods) <= node.cpu_cores
         and sum(cluster.ram_gb(n, i, way.on_gpu) for i, way in pods) <= node.ram_gb + TOLERANCE
-        and sum(cluster.vram_gb(n, i) for i in on_gpu) <= node.vram_gb + TOLERANCE
+        and sum(cluster.vram_gb(n, i) for i, way in pods if way.on_gpu) <= node.vram_gb + TOLERANCE
     )

@@ -1,8 +1,8 @@
 """Compiled: the cheapest course of every request under given prices, the time that it takes of whom, and a price step.
 
 Prices are piecewise constant on a grid of bins of `width` seconds, so that their integrals are piecewise linear and a
-request costs least where its work begins at its arrival, or begins or ends at an edge of a bin: exact in continuous
-time, nothing is rounded to the grid (docs/bound.md, claim 7).
+request costs least where its work begins at its arrival, begins or ends at an edge of a bin, or ends as early as it
+could: exact in continuous time, nothing is rounded to the grid (docs/bound.md, claim 7).
 """
 
 from __future__ import annotations
@@ -29,12 +29,16 @@ def _paid(paid: FloatArray, course: int, time_s: float, width: float) -> float:
 def choose(
     ready_s: FloatArray,
     prompts: IntArray,
+    times: IntArray,
+    least_s: FloatArray,
     lm: IntArray,
     late: FloatArray,
     period: IntArray,
     first: IntArray,
+    size: FloatArray,
     seconds: FloatArray,
     pause_s: FloatArray,
+    span: FloatArray,
     rate: FloatArray,
     paid: FloatArray,
     width: float,
@@ -42,26 +46,36 @@ def choose(
     start_s: FloatArray,
     course: IntArray,
 ) -> None:
-    """Find the cheapest course and start of each request; one of a single prompt cannot be interrupted (claim 6).
+    """Find the cheapest course and start of each request; only one of several prompts in one go can be interrupted.
 
-    A request of K prompts that begins course g at s costs s - ready + pause[g] + K rate[g, period], and what is paid
-    for s to s + pause[g] + K seconds[g]; or `late` if that is less. Writes `cost`, `start_s`, `course`, all [R].
+    Request q of K prompts takes `times[q]` pieces of size[g, K] units in course g, all of them from a start s on. It
+    costs what its units cost, times[q] size[g, K] rate[g, period]; what is paid from s to s + pause[g] + size[g, K]
+    seconds[g], as often; and its time after it is ready, at least s - ready + pause[g] + size[g, K] span[g], and at
+    least `least_s[q]`. Or `late` if that is less. Writes `cost`, `start_s`, `course`, all [R].
     """
     last = paid.shape[1] - 1
     for q in range(ready_s.shape[0]):
-        ready, k, i = ready_s[q], prompts[q], lm[q]
+        ready, k, i, pieces, least = ready_s[q], prompts[q], lm[q], times[q], least_s[q]
         best, best_start, best_course = late[q], ready, LATE
-        for g in range(first[i], first[i + 1] if k > 1 else first[i + 1] - 1):
-            length = pause_s[g] + k * seconds[g]
-            fixed = pause_s[g] + k * rate[g, period[q]]
+        for g in range(first[i], first[i + 1] if k > 1 and pieces == 1 else first[i + 1] - 1):
+            length = pause_s[g] + size[g, k] * seconds[g]
+            after = pause_s[g] + size[g, k] * span[g] - ready
+            fixed = pieces * size[g, k] * rate[g, period[q]]
+            turn = least - after  # from here on, who begins later is done later
+            if turn > ready:
+                total = least + fixed
+                total += pieces * (_paid(paid, g, turn + length, width) - _paid(paid, g, turn, width))
+                if total < best:
+                    best, best_start, best_course = total, turn, g
             edge = int(ready / width)
             begin = ready
-            while begin - ready + fixed < best:
+            while max(begin + after, least) + fixed < best:
                 at_end = (int((begin + length) / width) + 1) * width - length
                 for start in (begin, at_end):
                     if start > begin and start >= (edge + 1) * width:
                         continue
-                    total = start - ready + fixed + _paid(paid, g, start + length, width) - _paid(paid, g, start, width)
+                    total = max(start + after, least) + fixed
+                    total += pieces * (_paid(paid, g, start + length, width) - _paid(paid, g, start, width))
                     if total < best:
                         best, best_start, best_course = total, start, g
                 edge += 1
@@ -75,8 +89,10 @@ def choose(
 def occupy(
     served: BoolArray,
     prompts: IntArray,
+    times: IntArray,
     start_s: FloatArray,
     course: IntArray,
+    size: FloatArray,
     seconds: FloatArray,
     pause_s: FloatArray,
     width: float,
@@ -90,11 +106,11 @@ def occupy(
         if not served[q] or g == LATE:
             continue
         start = start_s[q]
-        end = start + pause_s[g] + prompts[q] * seconds[g]
+        end = start + pause_s[g] + size[g, prompts[q]] * seconds[g]
         for b in range(int(start / width), bins):
             if b * width >= end:
                 break
-            busy[g, b] += max(0.0, min(end, (b + 1) * width) - max(start, b * width))
+            busy[g, b] += times[q] * max(0.0, min(end, (b + 1) * width) - max(start, b * width))
 
 
 @compiled_alone

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from domain.cluster import Cluster
 from domain.objective import normalised_jain, objective, service_rates
+from domain.serving import Serving
 from domain.workload import Arrivals
 from twin.bound.ascent import ascend
 from twin.bound.menu import FloatArray, IntArray, menu
@@ -135,14 +136,16 @@ class Bound:
         return service
 
 
-def bound(cluster: Cluster, arrivals: Arrivals, steps: int | None = None) -> Bound:
+def bound(cluster: Cluster, arrivals: Arrivals, steps: int | None = None, serving: Serving | None = None) -> Bound:
     """Bound every policy on these requests.
 
     Args:
         cluster: the testbed.
         arrivals: all requests of a run.
         steps: of the search for prices: more make the bound tighter. None: as many as take a few seconds.
+        serving: how requests are served instead of as the cluster says; `Serving()` is P1's way.
     """
+    cluster = cluster if serving is None else replace(cluster, serving=serving)
     everyone = solo(cluster, arrivals)
     kept = np.flatnonzero(everyone.latency_s <= cluster.deadline_s * (1.0 + ROUNDING))
     hopeful = Arrivals(arrivals.time_s[kept], arrivals.origin[kept], arrivals.lm[kept], arrivals.prompts[kept])

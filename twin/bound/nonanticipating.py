@@ -1,8 +1,8 @@
 """What no policy can expect to beat that routes requests before it knows how large they are (docs/bound.md).
 
 The limits of `twin.bound.limits` hold for policies that know every request beforehand and serve queues in any order.
-Policies of the twin know neither times nor batch sizes when they route, and pods are first come, first served. For
-them, one queue per LM before all of its nodes, each at its fastest, is the best that there could be (claim 11).
+Policies with fixed plans know neither times nor sizes when they route, and pods are first come, first served. For them,
+one queue per LM before all of its nodes, each at its fastest, is the best that there could be (claim 11).
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import heapq
 import numpy as np
 
 from domain.cluster import Cluster
+from domain.serving import Dispatch
 from domain.workload import Arrivals
-from twin.bound.menu import BoolArray, FloatArray, IntArray
-from twin.bound.solo import best_seconds, solo
+from twin.bound.menu import BoolArray, FloatArray, IntArray, menu
+from twin.bound.solo import pod_seconds, solo
 
 
 def nonanticipating_mean_s(cluster: Cluster, arrivals: Arrivals) -> float:
@@ -29,19 +30,24 @@ def nonanticipating_mean_s(cluster: Cluster, arrivals: Arrivals) -> float:
 
     Returns:
         Seconds; infinity where the LM of a request runs on no node.
+
+    Raises:
+        ValueError: origins choose, and so know the size of the request; or a pod may have several requests in hand.
     """
-    seconds, alone = best_seconds(cluster), solo(cluster, arrivals)
+    if cluster.serving.dispatch is not Dispatch.FIXED or menu(cluster).apart.any():
+        raise ValueError("ideal queues bound fixed dispatch alone, to pods that have one request in hand at a time")
+    alone = solo(cluster, arrivals)
     if not np.isfinite(alone.latency_s).all():
         return np.inf
     total = 0.0
     for i in range(cluster.n_lms):
         mine = np.flatnonzero(arrivals.lm == i)
         if mine.size:
-            runs, time_s = np.isfinite(seconds[:, i]), arrivals.time_s[mine]
-            work_s: FloatArray = arrivals.prompts[mine] * seconds[:, i].min()
+            runs, time_s, prompts = cluster.feasible[:, i], arrivals.time_s[mine], arrivals.prompts[mine]
+            work_s: FloatArray = pod_seconds(cluster, i, int(prompts.max())).min(axis=0)[prompts]
             waits = central_waits(time_s, work_s, int(runs.sum()))
             total += float((waits + work_s + alone.downlink_s[mine]).sum())
-            total -= _overtakings_s(time_s, work_s, _most_uplink_difference(cluster, i, runs, arrivals.prompts[mine]))
+            total -= _overtakings_s(time_s, work_s, _most_uplink_difference(cluster, i, runs, prompts))
     return total / len(arrivals)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from domain.cluster import Cluster
 from domain.workload import Arrivals
-from twin.bound.courses import courses
+from twin.bound.courses import courses, sizes
 from twin.bound.fluid import fluid_prices
 from twin.bound.kernels import LATE, choose, occupy
 from twin.bound.menu import BoolArray, FloatArray, IntArray, Menu
@@ -60,11 +60,16 @@ class Relaxation:
         self._lm, self._prompts = arrivals.lm, arrivals.prompts
         self._ready_s = arrivals.time_s + solo.uplink_s
         self._transfer_s = solo.uplink_s + solo.downlink_s
+        apart = self.menu.apart[self._lm]  # the pieces of a request are its prompts, or there is one piece
+        self._times = np.where(apart, self._prompts, 1)
+        self._least_s = np.where(apart, solo.latency_s - self._transfer_s, 0.0)
+        self._size = sizes(cluster, menu, self.courses, int(self._prompts.max()))
+        self._apart = self.menu.apart[self.courses.lm]
         self._limit_s = cluster.deadline_s - self._transfer_s  # from ready to the end of inference
         self._grid(cluster)
-        self._windows_of_slots(cluster, float(arrivals.time_s.max()), float(solo.latency_s.max()))
+        self._lay_windows(cluster, float(arrivals.time_s.max()), float(solo.latency_s.max()))
         self._whole = np.flatnonzero(~self.courses.interrupted)
-        self._held = [room.held[:, self._whole] for room in self.courses.rooms]
+        self._held = [np.ascontiguousarray(room.held[:, self._whole]) for room in self.courses.rooms]
         self.sizes = [
             (cluster.n_lms, self._bins),
             (len(self._whole), self._bins),
@@ -75,7 +80,7 @@ class Relaxation:
             [
                 np.repeat(1.0 / np.maximum(self.menu.servers, 1), self._bins),
                 np.repeat(1.0 / nodes, self._bins),
-                (HARDWARE_STEP * self.width / np.diff(self._edges)[:, None] / self.menu.scale).ravel(),
+                (HARDWARE_STEP * self.width / np.diff(self._edges)[:, None] / self.menu.capacity).ravel(),
             ]
         )
         self.be_patient(np.full(len(arrivals), np.inf))
@@ -91,14 +96,13 @@ class Relaxation:
         per_slot = max(1, math.ceil(cluster.slot_s / wanted))
         self.width, self._bins, self._slot_s = cluster.slot_s / per_slot, self._slots * per_slot, cluster.slot_s
 
-    def _windows_of_slots(self, cluster: Cluster, last_s: float, slowest_s: float) -> None:
+    def _lay_windows(self, cluster: Cluster, last_s: float, slowest_s: float) -> None:
         """Share the slots out among windows; after the last window, hardware is free."""
         last, tail = int(last_s / cluster.slot_s) + 1, math.ceil(WINDOW_TAIL * slowest_s / cluster.slot_s)
         count = min(max(1, round(last_s / (WINDOW_DEADLINES * cluster.deadline_s))), MOST_WINDOWS, last)
         starts = [round(last * k / count) for k in range(count + 1)] if last > tail else [0]
         ends = np.minimum(np.append(starts, last + tail), self._slots)
         self._edges = np.unique(ends) * cluster.slot_s
-        self._window_of_slot = np.searchsorted(np.unique(ends)[1:], np.arange(self._slots), side="right")
 
     def be_patient(self, patience_s: FloatArray) -> None:
         """Let a request that takes longer than `patience_s` [R] after it is ready pay that much and no more.
@@ -150,12 +154,16 @@ class Relaxation:
         choose(
             self._ready_s,
             self._prompts,
+            self._times,
+            self._least_s,
             self._lm,
             self._patience_s if clip else np.full(requests, np.inf),
             self._period,
             self.courses.first,
+            self._size,
             self.courses.seconds,
             self.courses.pause_s,
+            np.where(self._apart, self.courses.seconds, 0.0),
             rate,
             paid,
             self.width,
@@ -168,18 +176,33 @@ class Relaxation:
         slope = np.zeros_like(prices)
         by_progress, by_held, by_hardware = self.split(slope)
         busy = np.empty(charged.shape)
-        occupy(served, self._prompts, start, course, self.courses.seconds, self.courses.pause_s, self.width, busy)
+        occupy(
+            served,
+            self._prompts,
+            self._times,
+            start,
+            course,
+            self._size,
+            self.courses.seconds,
+            self.courses.pause_s,
+            self.width,
+            busy,
+        )
         total = float(cost[served].sum())
         total -= self._sell_progress(progress, busy, by_progress)
-        total -= self._sell_rooms(held, hardware, busy[self._whole], by_held, by_hardware)
+        total -= self._sell_rooms(held, busy[self._whole], by_held)
         total -= self._sell_hardware(hardware, served & (course != LATE), course, way, window, by_hardware)
         return Priced(float(total), cost, slope)
 
     def _rates(self, hardware: FloatArray) -> tuple[FloatArray, IntArray, IntArray]:
-        """[G, periods] the least that a prompt of each course costs in seconds and hardware, its way and its window."""
+        """[G, periods] the least that a unit of each course costs in hardware, its way and its window.
+
+        And in seconds, where they follow each other.
+        """
         free = np.zeros((1, hardware.shape[1]))
         charge = self.menu.usage @ np.vstack([hardware, free]).T  # [M, W + 1]
-        cost = (self.menu.seconds[:, None] + charge)[self.courses.ways]
+        seconds = np.where(self.menu.apart[self.menu.lm], 0.0, self.menu.seconds)
+        cost = (seconds[:, None] + charge)[self.courses.ways]
         parts = np.split(cost, self.courses.way_start[1:])
         best = np.stack([part.argmin(axis=0) for part in parts]) + self.courses.way_start[:, None]  # [G, W + 1]
         least = np.take_along_axis(cost, best, axis=0)
@@ -198,35 +221,23 @@ class Relaxation:
         return served
 
     def _sell_progress(self, price: FloatArray, busy: FloatArray, slope: FloatArray) -> float:
-        """Worth of the right to have one request in progress per node that runs the LM; adds its slope."""
+        """Worth of the right to have one request in progress per server of the LM; adds its slope."""
         runs = self.menu.servers > 0
         slope[runs] = np.add.reduceat(busy, self.courses.first[:-1][runs], axis=0)
         slope -= self.menu.servers[:, None] * self.width
         worth: float = price.sum(axis=1) @ self.menu.servers * self.width
         return worth
 
-    def _sell_rooms(
-        self, held: FloatArray, hardware: FloatArray, busy: FloatArray, by_held: FloatArray, by_hardware: FloatArray
-    ) -> float:
-        """Worth of the best pattern of pods on each node in each slot, in its best state; adds its slopes."""
-        by_held += busy
+    def _sell_rooms(self, held: FloatArray, busy: FloatArray, slope: FloatArray) -> float:
+        """Worth of the best pattern of pods on each node in each slot; adds its slope."""
+        slope += busy
         worth, bins, slots = 0.0, self._bins // self._slots, np.arange(self._slots)
-        seconds = bins * self.width
         per_slot = held.reshape(len(held), self._slots, bins).sum(axis=2) * self.width  # [H, slots]
-        windows = hardware.shape[0]
-        priced = self._window_of_slot < windows
         for room, pods in zip(self.courses.rooms, self._held, strict=True):
-            offer = np.where(room.possible[:, :, None], room.states @ hardware.T, 0.0)  # [P, S, W]
-            state = offer.argmax(axis=1)  # [P, W]
-            rent = np.concatenate([offer.max(axis=1), np.zeros((len(pods), 1))], axis=1) * seconds
-            worths = pods @ per_slot + rent[:, self._window_of_slot]
+            worths = pods @ per_slot
             best = worths.argmax(axis=0)
             worth += room.nodes * float(worths[best, slots].sum())
-            by_held -= np.repeat(pods[best].T * (room.nodes * self.width), bins, axis=1)
-            window = self._window_of_slot[priced]
-            used = np.zeros((windows, room.states.shape[0]))
-            np.add.at(used, (window, state[best[priced], window]), room.nodes * seconds)
-            by_hardware -= used @ room.states
+            slope -= np.repeat(pods[best].T * (room.nodes * self.width), bins, axis=1)
         return worth
 
     def _sell_hardware(
@@ -238,6 +249,7 @@ class Relaxation:
         used = np.ravel_multi_index(
             (way[course[served], self._period[served]], window[course[served], self._period[served]]), shape
         )
-        prompts = np.bincount(used, weights=self._prompts[served], minlength=shape[0] * shape[1]).reshape(shape)
-        slope += (self.menu.usage.T @ prompts[:, :-1]).T - seconds[:, None] * self.menu.capacity
+        amount = self._times[served] * self._size[course[served], self._prompts[served]]
+        units = np.bincount(used, weights=amount, minlength=shape[0] * shape[1]).reshape(shape)
+        slope += (self.menu.usage.T @ units[:, :-1]).T - seconds[:, None] * self.menu.capacity
         return float(seconds @ (price @ self.menu.capacity))

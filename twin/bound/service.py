@@ -15,7 +15,7 @@ from scipy.sparse import block_array, coo_array, eye_array, kron
 
 from domain.cluster import Cluster
 from domain.workload import Arrivals
-from twin.bound.menu import IntArray, Menu, offers
+from twin.bound.menu import IntArray, Menu
 
 BINS_PER_DEADLINE = 2
 MOST_BINS, MOST_COLUMNS = 40, 100_000
@@ -54,10 +54,8 @@ def _most(cluster: Cluster, menu: Menu, arrivals: Arrivals, lms: IntArray) -> in
     table = np.stack([np.searchsorted(lms, arrivals.lm[offered]), arrivals.prompts[offered], first, after])
     (lm_of, prompts, first, after), number = np.unique(table, axis=1, return_counts=True)
     kinds, periods, reach = len(number), int(after.max()), int((after - first).max())
-    # Columns: how many requests of each kind are served in each bin that it touches; prompts by way and bin; seconds of
-    # each state by bin.
-    states, owner, nodes = offers(menu)
-    served, made, spent = kinds * reach, len(mine) * periods, states.shape[0] * periods
+    # Columns: how many requests of each kind are served in each bin that it touches; prompts by way and bin.
+    served, made = kinds * reach, len(mine) * periods
     bins_of = first[:, None] + np.arange(reach)
     touched = (bins_of < after[:, None]).ravel()
     limit = kron(eye_array(kinds), np.ones((1, reach)))
@@ -66,23 +64,13 @@ def _most(cluster: Cluster, menu: Menu, arrivals: Arrivals, lms: IntArray) -> in
     of_lm = coo_array((np.ones(len(mine)), (lm, np.arange(len(mine)))), shape=(len(lms), len(mine)))
     every = eye_array(periods)
     found = linprog(
-        np.concatenate([-np.ones(served), np.zeros(made + spent)]),
-        A_ub=block_array(
-            [
-                [limit, None, None],
-                [None, kron(menu.usage[mine].T, every), -kron(states.T, every)],
-                [None, None, kron(owner, every)],
-            ]
-        ).tocsr(),
-        b_ub=np.concatenate([number, np.repeat(menu.capacity * width, periods), np.repeat(nodes * width, periods)]),
-        A_eq=block_array([[work, -kron(of_lm, every), coo_array((len(lms) * periods, spent))]]).tocsr(),
+        np.concatenate([-np.ones(served), np.zeros(made)]),
+        A_ub=block_array([[limit, None], [None, kron(menu.least_usage[mine].T, every)]]).tocsr(),
+        b_ub=np.concatenate([number, np.repeat(menu.capacity * width, periods)]),
+        A_eq=block_array([[work, -kron(of_lm, every)]]).tocsr(),
         b_eq=np.zeros(len(lms) * periods),
         bounds=np.stack(
-            [
-                np.zeros(served + made + spent),
-                np.append(np.where(touched, np.inf, 0.0), np.full(made + spent, np.inf)),
-            ],
-            axis=1,
+            [np.zeros(served + made), np.append(np.where(touched, np.inf, 0.0), np.full(made, np.inf))], axis=1
         ),
         method="highs-ipm",
     )
