@@ -45,6 +45,11 @@ class Serving:
     """True where a pod with vGPUs on several GPUs holds a copy of the LM on each, where memory allows."""
 
     @property
+    def has_choice(self) -> bool:
+        """True where origins choose: only there a routing plan may be open."""
+        return self.dispatch is not Dispatch.FIXED
+
+    @property
     def words(self) -> str:
         """What is not P1's, such as 'dispatch split, news 1 s old, batching request, copies'; empty where all is."""
         told = [f"dispatch {self.dispatch}"] if self.dispatch is not Dispatch.FIXED else []

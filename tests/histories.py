@@ -16,6 +16,7 @@ from domain.cluster import Cluster
 from domain.telemetry import Outcome, Phase, Records
 from runtime.results.summary import FamilyResult, Summary, Telemetry
 from runtime.show.history import History, Spans
+from runtime.show.routes import Routes
 from tests.clusters import tiny
 
 SLOTS, DRAIN = 10, 2
@@ -62,6 +63,11 @@ def many(nodes: int) -> Cluster:
 def spans(rows: Sequence[tuple[int, ...]]) -> Spans:
     node, lm, start, end, *values = (np.array(column, dtype=np.int64) for column in zip(*rows, strict=True))
     return Spans(node, lm, start, end, tuple(values))
+
+
+def fixed_routes(rows: Sequence[tuple[int, ...]]) -> Routes:
+    origin, lm, start, _, target = (np.array(column, dtype=np.int64) for column in zip(*rows, strict=True))
+    return Routes(start, origin, lm, target, np.zeros(len(rows)), 2)
 
 
 def records(requests: Sequence[tuple[int, int, int, int, int, bool]]) -> Records:
@@ -124,7 +130,7 @@ def history(
         result,
         records(requests),
         None if pods is None else spans(pods),
-        None if routes is None else spans(routes),
+        None if routes is None else fixed_routes(routes),
     )
 
 

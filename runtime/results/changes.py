@@ -1,8 +1,8 @@
 """What nodes keep and where requests are sent, as Parquet: one row for each change, so that a quiet run takes no room.
 
 `placements.parquet` says of each pod how it stood at the end of the slot in which that changed; `routes.parquet` says
-of each origin and LM where requests went from that slot on. Before the first row of a pod it is off; before the first
-row of a route it leads nowhere.
+of each origin and LM where requests may go from that slot on (`runtime.results.routes`). Before the first row of a pod
+it is off; before the first row of a route it leads nowhere.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from domain.cluster import Cluster
-from domain.decisions import NOWHERE
 from domain.telemetry import Phase
+from runtime.results.routes import RouteChanges
 from runtime.results.slots import SlotResult
 
 PLACEMENTS, ROUTES = "placements.parquet", "routes.parquet"
@@ -71,18 +71,19 @@ class ChangeWriter:
         self._nodes, self._lms = [node.name for node in cluster.nodes], [lm.name for lm in cluster.lms]
         self._folder, self._family, self._seed = folder, family, seed
         off = np.zeros((cluster.n_nodes, cluster.n_lms), dtype=np.int64)
-        self._changes = {PLACEMENTS: _Changes([off, off, off]), ROUTES: _Changes([off + NOWHERE])}
+        self._changes, self._routes = _Changes([off, off, off]), RouteChanges(cluster.n_nodes, cluster.n_lms)
         self._policies: list[tuple[int, str]] = []
         self._writers: dict[str, pq.ParquetWriter] = {}
 
     def add(self, result: SlotResult) -> None:
         """Take in the next slot."""
         after = result.after
-        self._changes[PLACEMENTS].add(result.slot, [after.phase, after.cores, after.vgpus])
-        self._changes[ROUTES].add(result.slot, [result.targets])
-        for name, changes in self._changes.items():
-            if changes.rows >= ROWS_IN_GROUP:
-                self._write(name)
+        self._changes.add(result.slot, [after.phase, after.cores, after.vgpus])
+        self._routes.add(result.slot, result.targets, result.weights)
+        if self._changes.rows >= ROWS_IN_GROUP:
+            self._put(PLACEMENTS, self._placements())
+        if self._routes.rows >= ROWS_IN_GROUP:
+            self._put(ROUTES, self._routing())
         if result.policy is not None:
             self._policies.append(
                 (result.slot, json.dumps(result.policy.to_json(self._cluster), separators=(",", ":")))
@@ -92,9 +93,10 @@ class ChangeWriter:
 
     def flush(self) -> None:
         """Write what is left; a file without a change is written all the same."""
-        for name, changes in self._changes.items():
-            if changes.rows or name not in self._writers:
-                self._write(name)
+        if self._changes.rows or PLACEMENTS not in self._writers:
+            self._put(PLACEMENTS, self._placements())
+        if self._routes.rows or ROUTES not in self._writers:
+            self._put(ROUTES, self._routing())
         if self._policies:
             self._put_policies()
 
@@ -102,9 +104,6 @@ class ChangeWriter:
         """Close the files, whatever they hold."""
         for writer in self._writers.values():
             writer.close()
-
-    def _write(self, name: str) -> None:
-        self._put(name, self._table(name, self._changes[name].take()))
 
     def _put_policies(self) -> None:
         slots, texts = zip(*self._policies, strict=True)
@@ -121,15 +120,26 @@ class ChangeWriter:
         same = np.zeros(rows, dtype=np.int64)
         return {"family": names_of(same, [self._family]), "seed": pa.array(same + self._seed)}
 
-    def _table(self, name: str, rows: _Ints) -> pa.Table:
-        slot, node, lm, *values = rows
+    def _placements(self) -> pa.Table:
+        slot, node, lm, phase, cores, vgpus = self._changes.take()
+        return pa.table(
+            self._head(slot.size)
+            | {
+                "slot": pa.array(slot),
+                "node": names_of(node, self._nodes),
+                "lm": names_of(lm, self._lms),
+                "phase": names_of(phase, PHASE_NAMES),
+                "cores": pa.array(cores.astype(np.int32)),
+                "vgpus": pa.array(vgpus.astype(np.int32)),
+            }
+        )
+
+    def _routing(self) -> pa.Table:
+        (slot, origin, lm, target), weight = self._routes.take()
         columns = self._head(slot.size) | {
             "slot": pa.array(slot),
-            "node" if name == PLACEMENTS else "origin": names_of(node, self._nodes),
+            "origin": names_of(origin, self._nodes),
             "lm": names_of(lm, self._lms),
+            "target": names_of(target, self._nodes),
         }
-        if name == ROUTES:
-            return pa.table(columns | {"target": names_of(values[0], self._nodes)})
-        phase, cores, vgpus = values
-        amounts = {"cores": pa.array(cores.astype(np.int32)), "vgpus": pa.array(vgpus.astype(np.int32))}
-        return pa.table(columns | {"phase": names_of(phase, PHASE_NAMES)} | amounts)
+        return pa.table(columns | ({"weight": pa.array(weight)} if self._cluster.serving.has_choice else {}))

@@ -35,5 +35,7 @@ class SlotResult:
     """Telemetry of the requests that ended in the epoch, with the epoch's last slot; None with the others."""
     compared: tuple[Comparison, ...] = ()
     """Predictions whose requests have all ended now."""
+    weights: NDArray[np.float64] | None = None
+    """Those of the routing plan in force, as in RoutingPlan; None where it is fixed."""
     policy: MacroPolicy | None = None
     """The macro-policy that a rule wrote in the slot; None where nobody planned, or a ledger keeps it."""

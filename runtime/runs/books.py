@@ -36,7 +36,7 @@ class BookedTwin:
         self.cluster = cluster
         self._twin, self._workload, self._slots, self._book = Twin(cluster), workload, slots, book
         self._last = total_slots(cluster, slots) - 1
-        self._targets = np.full((cluster.n_nodes, cluster.n_lms), NOWHERE, dtype=np.int64)
+        self._plan = RoutingPlan(np.full((cluster.n_nodes, cluster.n_lms), NOWHERE, dtype=np.int64))
         self._ended: list[Records] = []
         self._arrived = self._done = 0
 
@@ -47,7 +47,7 @@ class BookedTwin:
     async def route(self, plan: RoutingPlan) -> None:
         """Put a routing plan in force for the current slot."""
         self._twin.route(plan)
-        self._targets = plan.targets
+        self._plan = plan
 
     async def deploy(self, deployment: Deployment) -> None:
         """Apply a deployment to its node for the current slot."""
@@ -65,7 +65,8 @@ class BookedTwin:
             ended = Records.concatenate(self._ended)
             epoch = summarise(ended, cluster.n_lms, cluster.deadline_s, cluster.latency_weight)
             self._ended.clear()
-        self._book(SlotResult(slot, arrivals, records, self._twin.observe(), self._targets, Counter(), epoch))
+        after, plan = self._twin.observe(), self._plan
+        self._book(SlotResult(slot, arrivals, records, after, plan.targets, Counter(), epoch, weights=plan.weights))
         return records
 
     def close_books(self) -> None:

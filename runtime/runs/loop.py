@@ -80,7 +80,9 @@ def run_slots(twin: Twin, family: Family, workload: Workload, slots: int, seed: 
             history.append(epoch)
             ended.clear()
         compared = tuple(foresight.take())
-        yield SlotResult(slot, arrivals, records, snapshot, plan.targets, decided_by, epoch, compared, planned)
+        yield SlotResult(
+            slot, arrivals, records, snapshot, plan.targets, decided_by, epoch, compared, plan.weights, planned
+        )
     waiting = int(snapshot.backlog_requests.sum())
     if arrived != done or waiting:
         raise LostRequests(f"{arrived} requests arrived, {done} ended and {waiting} wait after every deadline passed.")

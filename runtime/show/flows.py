@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from domain.serving import Dispatch
 from runtime.report.figures import settle
 from runtime.report.plotting import Axes, Colormap, Figure, LinearSegmentedColormap, Rectangle
 from runtime.show.groups import Groups, coarse
@@ -39,8 +40,10 @@ def flow_grids(history: History) -> Figure:
         _grid(axes, groups, flows[:, :, i], shades)
         axes.set_title(f"{cluster.lms[i].name}: {totals[i]:,} prompts", loc="left", fontsize=9.5)
     left_out = f" (the {len(chosen)} LMs with the most prompts)" if len(chosen) < cluster.n_lms else ""
+    split = cluster.serving.dispatch is Dispatch.SPLIT
+    parts = ", each request at the node whose part was back last" if split else ""
     figure.suptitle(
-        f"{history.title}: where prompts go, between {what}{left_out}\nnumbers: % of the origin's prompts",
+        f"{history.title}: where prompts go, between {what}{left_out}\nnumbers: % of the origin's prompts{parts}",
         x=0.01,
         ha="left",
         fontsize=10,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.cluster import Cluster
-from domain.decisions import NOWHERE, Allocation
+from domain.decisions import Allocation
 from domain.errors import InputError
 from domain.moments import slots_at
 from domain.telemetry import Phase, Records
@@ -21,9 +21,7 @@ from runtime.results.changes import PHASE_NAMES, PLACEMENTS, POLICIES, ROUTES
 from runtime.results.columns import RECORDS
 from runtime.results.recording import Recording, damaged, indices_of, read_records, rows_of
 from runtime.results.summary import FamilyResult, Summary
-
-CHANGES_PER_BYTE = 100
-"""Rows that a file of changes may hold for each of its bytes: routes that rotate pack well."""
+from runtime.show.routes import CHANGES_PER_BYTE, Routes, read_routes
 
 Ints = NDArray[np.int64]
 
@@ -74,8 +72,8 @@ class History:
     records: Records
     pods: Spans | None
     """Values: phase at the end of the slot, cores, vGPUs; None where the folder was written before they were kept."""
-    routes: Spans | None
-    """Values: target, or NOWHERE; None as above."""
+    routes: Routes | None
+    """None as above."""
     policies: Mapping[int, dict[str, Any]] = field(default_factory=dict)
     """Slot to the macro-policy that a rule wrote in it, in its form with names; a ledger keeps those of the graph."""
 
@@ -116,12 +114,12 @@ def read_history(recording: Recording, family: str, seed: int) -> History:
         raise InputError(f"{folder} holds no run on seed {seed}; --seed must be one of {seeds}.")
     result = next(run for run in summary.of(family) if run.seed == seed)
     records = read_records(folder / RECORDS, cluster, family, seed)
-    routes = _spans(folder / ROUTES, cluster, result, "origin", ["target"], [])
+    routes = read_routes(folder / ROUTES, cluster, result)
     pods = None
-    if routes is not None and not routes.start.size:  # whoever ran it kept neither
+    if routes is not None and not len(routes):  # whoever ran it kept neither
         routes = None
     elif routes is not None:
-        pods = _spans(folder / PLACEMENTS, cluster, result, "node", ["phase"], ["cores", "vgpus"])
+        pods = _spans(folder / PLACEMENTS, cluster, result)
     return History(folder, summary, cluster, result, records, pods, routes, _policies(folder / POLICIES, result))
 
 
@@ -142,20 +140,16 @@ def _policies(path: Path, result: FamilyResult) -> dict[int, dict[str, Any]]:
     return found
 
 
-def _spans(
-    path: Path, cluster: Cluster, result: FamilyResult, row: str, names: list[str], numbers: list[str]
-) -> Spans | None:
-    """Read a file of changes; None where there is none."""
+def _spans(path: Path, cluster: Cluster, result: FamilyResult) -> Spans | None:
+    """Read what nodes kept; None where there is no such file."""
     if not path.exists():
         return None
-    known = {"phase": {name: k for k, name in enumerate(PHASE_NAMES)}, "target": cluster.node_index}
-    columns = [row, "lm", *names]
-    table = rows_of(path, result.family, result.seed, columns, ["slot", *numbers], CHANGES_PER_BYTE)
-    node = indices_of(path, table, row, cluster.node_index)
+    numbers = ["slot", "cores", "vgpus"]
+    table = rows_of(path, result.family, result.seed, ["node", "lm", "phase"], numbers, CHANGES_PER_BYTE)
+    node = indices_of(path, table, "node", cluster.node_index)
     lm = indices_of(path, table, "lm", cluster.lm_index)
-    null = NOWHERE if "target" in names else None
-    values = [indices_of(path, table, name, known[name], null) for name in names]
-    values += [table.column(name).to_numpy().astype(np.int64) for name in numbers]
+    values = [indices_of(path, table, "phase", {name: k for k, name in enumerate(PHASE_NAMES)})]
+    values += [table.column(name).to_numpy().astype(np.int64) for name in ("cores", "vgpus")]
     slot = table.column("slot").to_numpy().astype(np.int64)
     if ((slot < 0) | (slot >= result.slots)).any():
         raise damaged(path, f"holds a slot of {result.family} outside of the {result.slots} slots of the run")

@@ -7,12 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.table import Table
 from rich.text import Text
 
-from domain.decisions import NOWHERE
 from domain.errors import InputError
 from domain.ledger import Decision, Outcome, Role
 from domain.telemetry import Phase
@@ -20,6 +17,7 @@ from policies.families import NOBODY
 from runtime.agents.families import AGENT, has_agents, recipe_of, roles_of
 from runtime.show.groups import MOST_NODES
 from runtime.show.history import PHASE_WORDS, History, Spans, form
+from runtime.show.slot_routes import slot_routes
 from runtime.show.tables import BUSIEST, NOT_KEPT, table
 
 MOST_TEXT = 600
@@ -67,7 +65,7 @@ def one_slot(
     if history.routes is None:
         yield Text("The folder does not hold the routes of a slot: it is older than routes.parquet.", style="yellow")
     else:
-        yield _routes(history, history.routes.at(slot), slot, node)
+        yield from slot_routes(history, history.routes, slot, node)
     yield Text.assemble(("Deployers: ", "bold"), _by(history, Role.DEPLOYER, own[Role.DEPLOYER]))
     if history.pods is None:
         yield Text(NOT_KEPT, style="yellow")
@@ -173,34 +171,6 @@ def reasoning_of(answer: str | None) -> str | None:
         return None
     text = " ".join(text.split())
     return text if len(text) <= MOST_TEXT else f"{text[:MOST_TEXT]}…"
-
-
-def _came(history: History, slot: int) -> NDArray[np.int64]:
-    """[N] prompts that came to each origin in the slot."""
-    came, records = history.arrival_slot == slot, history.records
-    count = np.bincount(records.origin[came], records.prompts[came], minlength=history.cluster.n_nodes)
-    return count.astype(np.int64)
-
-
-def _routes(history: History, routes: Spans, slot: int, node: str | None) -> Table:
-    """A row for each origin, a column for each LM; in large clusters of the origins with the most new prompts."""
-    cluster = history.cluster
-    names = [n.name for n in cluster.nodes]
-    targets = dict(
-        zip(zip(routes.node.tolist(), routes.lm.tolist(), strict=True), routes.values[0].tolist(), strict=True)
-    )
-    shown = list(range(cluster.n_nodes))
-    if node is not None:
-        shown = [cluster.node_index[node]]
-    elif cluster.n_nodes > MOST_NODES:
-        shown = sorted(np.argsort(-_came(history, slot), kind="stable")[:BUSIEST].tolist())
-    made = table("from", *(f"{lm.name} to" for lm in cluster.lms))
-    for n in shown:
-        cells = (targets.get((n, i), NOWHERE) for i in range(cluster.n_lms))
-        made.add_row(names[n], *("nowhere" if t == NOWHERE else "itself" if t == n else names[t] for t in cells))
-    if len(shown) < cluster.n_nodes and node is None:
-        made.add_row(f"{cluster.n_nodes - len(shown)} more", *([""] * cluster.n_lms))
-    return made
 
 
 def _nodes(

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from domain.errors import InputError
+from domain.serving import Dispatch
 from runtime.show.groups import MOST_NODES, Groups, by_hardware, single
 from runtime.show.history import History
 from runtime.show.kept import Kept, flows_of, kept, near, percent, sent_to, shares
@@ -22,6 +23,8 @@ NOT_KEPT = (
     "The folder does not hold what its nodes kept, slot by slot: it is older than placements.parquet, or nothing was "
     "carried out. Run it again to see more."
 )
+
+LAST_PART = "A request whose prompts went to several nodes counts at the one whose part was back last."
 
 
 def table(*columns: str, padding: int = 1) -> Table:
@@ -68,6 +71,8 @@ def _note(history: History) -> str:
         "longest: slots of the longest such stretch.",
         f"in time: share of the prompts that were answered within {history.summary.deadline_s:g} s.",
     ]
+    if history.cluster.serving.dispatch is Dispatch.SPLIT:
+        lines.append(LAST_PART)
     return "\n".join(lines if history.pods is not None else lines[1:])
 
 
