@@ -184,7 +184,7 @@ class FamilyResult(_Model):
     predictions: PredictionFigures | None = None
     """None where no plan was rehearsed, or none has been compared."""
     notes: list[str] = []
-    """Sentences that belong above the numbers: rules in place of agents, a dry run."""
+    """Sentences that belong above the numbers: rules in place of agents, a dry run, a choice that nobody has."""
 
     @classmethod
     def of(cls, cluster: Cluster, family: str, seed: int, tally: Tally) -> FamilyResult:
@@ -200,6 +200,7 @@ class FamilyResult(_Model):
             epochs=[Telemetry.of(cluster, epoch) for epoch in tally.epochs],
             decided_by=decided,
             predictions=PredictionFigures.of(tally.predictions),
+            notes=tally.notes(family),
         )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from domain.cluster import Cluster
 from domain.objective import summarise
+from domain.serving import Dispatch
 from domain.telemetry import EpochTelemetry, Records
 from policies.rehearsal.foresight import Totals
 from runtime.results.slots import Decider, SlotResult
@@ -23,11 +24,14 @@ class Tally:
         self.epochs: list[EpochTelemetry] = []
         self.decided_by: Counter[Decider] = Counter()
         self.predictions = Totals()
+        self.open_plans = 0
+        """Slots in which origins chose among nodes."""
         self._lm, self._outcome, self._latency_s = array("h"), array("b"), array("d")
 
     def add(self, result: SlotResult) -> None:
         """Take in the next slot."""
         self.slots += 1
+        self.open_plans += result.weights is not None
         self.decided_by.update(result.decided_by)
         if result.epoch is not None:
             self.epochs.append(result.epoch)
@@ -37,6 +41,16 @@ class Tally:
         self._lm.frombytes(records.lm.astype(np.int16).tobytes())
         self._outcome.frombytes(records.outcome.astype(np.int8).tobytes())
         self._latency_s.frombytes(records.latency_s.tobytes())
+
+    def notes(self, family: str) -> list[str]:
+        """What a reader would else take for an effect of dispatch."""
+        serving = self.cluster.serving
+        if self.open_plans or not self.slots or not serving.has_choice:
+            return []
+        return [
+            f"{family} gives fixed routing plans: dispatch {serving.dispatch} leaves its origins no choice, and "
+            f"requests go as with dispatch {Dispatch.FIXED}."
+        ]
 
     def telemetry(self) -> EpochTelemetry:
         """P1-2 to P1-10 over all requests that ended so far."""

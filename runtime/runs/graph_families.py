@@ -198,6 +198,8 @@ class GraphFamilies:
                 notes.append(no_model_note(family))
             if dry is not None:
                 notes.append(dry.note())
+            else:
+                notes += tally.notes(family)
             if shadowed is not None:
                 notes += shadowed.notes()
             filled = {role: a.name for role, a in models.agents.items() if roles_of(recipe_of(family))[role] == AGENT}

@@ -49,6 +49,8 @@ class Replay(_Model):
     decided_by: dict[str, dict[str, int]]
     """Of the first seed."""
     changes: list[Change]
+    notes: list[str] = []
+    """Sentences that belong above its numbers."""
 
 
 class WhatIf(_Model):

@@ -32,6 +32,8 @@ def report(answer: WhatIf) -> Iterator[Table | Text]:
     yield Text("\n".join([*answer.notes, *_warnings(answer), _about_the_twin(answer)]) + "\n")
     for replay in answer.replays:
         yield Text(title(answer, replay), style="bold")
+        if replay.notes:
+            yield Text("\n".join(replay.notes))
         yield _table(answer, replay)
     yield Text(_note(answer), style="dim")
 

@@ -250,6 +250,7 @@ class Study:
                 Change(figure=d.figure, base=d.base, other=d.other, difference=d.value, low=d.low, high=d.high)
                 for d in differences(base, tables, told)
             ],
+            notes=list(dict.fromkeys(note for result in results for note in result.notes)),
         )
 
     def _answer(

@@ -172,3 +172,12 @@ def test_a_split_of_gpus_leaves_mig_slices_alone(home: Path) -> None:
     assert refused("whatif", "run", "--split", "2").endswith(
         "--split: no node of testbed small has a GPU that pods share."
     )
+
+
+def test_a_family_of_fixed_plans_is_said_to_leave_nobody_a_choice(home: Path) -> None:
+    said = "RL gives fixed routing plans: dispatch split leaves its origins no choice"
+    assert said in " ".join(ran("run", "--family", "RL", "--dispatch", "split", "--out", "split").split())
+    assert said in " ".join(ran("run", "--via-graph", "--dispatch", "split", "--out", "graph").split())
+    assert said not in " ".join(ran("run", "--family", "RL", "--out", "fixed").split())
+    asked = edgewise("whatif", "fixed", "--dispatch", "split")
+    assert said in " ".join(asked.stdout.split())
