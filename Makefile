@@ -29,7 +29,7 @@ run: setup ## run Edgewise on the embedded digital twin
 test: setup-dev ## unit tests
 	@$(BIN)/python -m pytest -n 2 $(ARGS)
 
-live: setup-dev ## tests against real servers on loopback (no such test is no failure)
+live: setup-dev ## tests that take long or ask real servers on loopback (no such test is no failure)
 	@$(BIN)/python -m pytest -m live $(ARGS) || test $$? -eq 5
 
 bench: setup-dev ## measure speed: the twin beside SimPy, the graph beside an empty one, the memory, and single calls

@@ -2,15 +2,23 @@
 
 import asyncio
 import fcntl
+import functools
 import ipaddress
 import os
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpcore2
 import pytest
+import typer.main
+import typer.testing
 
+_MEMORY = Path("/dev/shm")
+_ROOM = 2 << 30
+"""Bytes that must be free there."""
 CALLERS_OWN = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "MONGODB_URI", "LANGSMITH_", "LANGCHAIN_")
 
 
@@ -64,6 +72,12 @@ _guard = pytest.MonkeyPatch()
 for _name in ("connect", "connect_ex", "sendto"):
     _guard.setattr(socket.socket, _name, _guarded(getattr(socket.socket, _name)))
 _guard.setattr(socket, "getaddrinfo", _guarded_lookup(socket.getaddrinfo))
+# Made anew for each client and for each command that is typed, and the same each time: tens of milliseconds a test.
+_guard.setattr(httpcore2, "default_ssl_context", functools.cache(httpcore2.default_ssl_context))
+_guard.setattr(typer.testing, "_get_command", functools.cache(typer.main.get_command))
+# Where memory can hold the folders of the tests, nothing waits for a disk.
+if os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
 
 
 @pytest.fixture(scope="module")

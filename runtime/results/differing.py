@@ -10,6 +10,7 @@ import yaml
 
 from domain.serving import Serving
 
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 TESTBED, CODE = "testbed.yaml", "code_sha256"
 MOST_NAMED = 4
 """Differences that are told one by one."""
@@ -55,7 +56,7 @@ def told(found: list[str]) -> str:
 
 def _flat(text: str | None) -> dict[str, Any]:
     try:
-        value = None if text is None else yaml.safe_load(text)
+        value = None if text is None else yaml.load(text, Loader=_LOADER)
     except yaml.YAMLError:
         value = text
     if isinstance(value, dict):

@@ -11,6 +11,9 @@ from pathlib import Path
 
 HOUSE = Path(__file__).parents[2]
 ROOMS = ("domain", "twin", "policies", "prompts", "tools", "memory", "graph", "runtime")
+THIS = "runtime/results/versions.py"
+NEW = "?"
+"""Tag of a file that git does not track."""
 PACKAGES = ("numpy", "numba", "llvmlite", "scipy", "pyarrow", "matplotlib", "pydantic", "PyYAML")
 """Packages whose version can change a number or a byte of a run."""
 
@@ -44,11 +47,12 @@ def _code() -> str:
 
 def _sources() -> list[Path]:
     """What the code is made of: in a checkout what git tracks, and modules that it does not track yet; else all."""
-    if _commit() is None:
+    listed = _listed()
+    if listed is None:
         found = [path for room in ROOMS for path in (HOUSE / room).rglob("*") if "__pycache__" not in path.parts]
     else:
-        new = [HOUSE / name for name in _git("ls-files", "-z", "--others", "--exclude-standard", "--", *ROOMS)]
-        tracked = [HOUSE / name for name in _git("ls-files", "-z", "--", *ROOMS)]
+        new = [HOUSE / name for tag, name in listed if tag == NEW]
+        tracked = [HOUSE / name for tag, name in listed if tag != NEW]
         found = [*tracked, *(path for path in new if path.suffix == ".py" and path.stem.isidentifier())]
     return sorted(path for path in found if path.is_file())
 
@@ -56,10 +60,19 @@ def _sources() -> list[Path]:
 def _commit() -> str | None:
     """Commit of the checkout that holds this file; None where it was installed without one, or git is missing."""
     try:
-        _git("ls-files", "-z", "--error-unmatch", "runtime/results/versions.py")
-        return _git("rev-parse", "HEAD")[0].strip()
+        return None if _listed() is None else _git("rev-parse", "HEAD")[0].strip()
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def _listed() -> list[tuple[str, str]] | None:
+    """Tag and name of each file of the rooms that git tracks or could; None where it does not track this one."""
+    try:
+        said = _git("ls-files", "-z", "-t", "--cached", "--others", "--exclude-standard", "--", *ROOMS)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    listed = [(line[0], line[2:]) for line in said]
+    return listed if any(name == THIS and tag != NEW for tag, name in listed) else None
 
 
 def _git(*words: str) -> list[str]:

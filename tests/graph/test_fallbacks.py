@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from itertools import product
 from typing import Any, cast
 
@@ -52,8 +53,10 @@ def deps_on(cluster: Cluster, twin: Twin, fallbacks: Fallbacks, agents: bool = T
     )
 
 
-def configured(cluster: Cluster) -> list[Fallbacks]:
-    """Every fallback that a run can be given, and those that come by themselves."""
+@cache
+def configured(name: str) -> list[Fallbacks]:
+    """Every fallback that a run on a cluster can be given, and those that come by themselves."""
+    cluster = CLUSTERS[name]
     small = RehearsalPlanner(cluster, Effort(evaluations=60, candidates=2, samples=1, horizon_slots=8))
     names = ["+".join(names) for names in product(*(FALLBACKS[role] for role in Role))]
     made = [AgentSettings(models=None, fallback=name).fallbacks(cluster, rehearsed=False) for name in names]
@@ -93,7 +96,7 @@ def test_in_any_state_that_a_cluster_can_come_to_every_fallback_decides_what_eve
 ) -> None:
     cluster, rng = CLUSTERS[name], np.random.default_rng(seed)
     twin, workload = Twin(cluster), load_workload("p1", cluster, seed % 1000)
-    made = [own for own in configured(cluster) if own.planner_name == "random"]
+    made = [own for own in configured(name) if own.planner_name == "random"]
     draws = generator(seed, 5)
     plan = MacroPolicy.unrestricted(cluster)
     for slot in range(8):
@@ -140,7 +143,7 @@ def _falls_back_soundly(deps: Deps, snapshot: Snapshot, macro: dict[str, Any], t
 def test_every_fallback_of_the_planner_plans_soundly(name: str, planner: str) -> None:
     cluster = CLUSTERS[name]
     twin = Twin(cluster)
-    for own in (made for made in configured(cluster) if made.planner_name == planner):
+    for own in (made for made in configured(name) if made.planner_name == planner):
         kind = MacroPolicyKind(deps_on(cluster, twin, own), twin.observe(), {}, None, None)
         draft = fall_back(kind, DRAFT)
         assert draft.decided_by == f"fallback:{planner}"
@@ -239,9 +242,9 @@ def test_keeping_a_pod_that_shuts_down_is_letting_it_go() -> None:
 @pytest.mark.parametrize("roles", [[], ["chat"], ["draw"], ["chat", "draw"]])
 @pytest.mark.parametrize("agents", [True, False])
 def test_whatever_a_node_runs_the_fallback_keeps_what_may_stay(roles: list[str], agents: bool) -> None:
-    cluster = tiny()
+    cluster = CLUSTERS["tiny"]
     has = np.array([[True, False], [lm.name in roles for lm in cluster.lms]])
-    deps = deps_on(cluster, Twin(cluster), configured(cluster)[-1], agents)
+    deps = deps_on(cluster, Twin(cluster), configured("tiny")[-1], agents)
     macro = MacroPolicy(np.zeros((2, 2)), has).to_json(cluster)
     deps._read = macro, MacroPolicy.from_json(cluster, macro["routing"], macro["roles"])  # sound or not: roles count
     sizes = [(1, 0), (4, 0), (0, 1), (0, 2)]

@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 from langchain_core.tools import tool
 
+import graph.models.calling
 from domain.ledger import Attempt, Reason, Role
 from graph.models.agent import Agent, AnswerFormat
 from graph.models.asking import Asking
@@ -174,8 +175,9 @@ async def test_a_server_that_breaks_down_once_keeps_the_tightest_form() -> None:
     ],
 )
 async def test_an_error_inside_a_reply_of_status_200_is_that_error(
-    error: object, reason: Reason, words: str, requests: int
+    error: object, reason: Reason, words: str, requests: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(graph.models.calling, "FIRST_WAIT_S", 0.01)
     server, _, attempts = await ask_twice(speaks(json.dumps({"error": error})))
     assert [attempt.error for attempt in attempts] == [f"{reason}: {words}"] * 2
     assert len(server.requests) == requests

@@ -34,9 +34,13 @@ from twin.workloads import load_workload
 EPOCH, CHANGE, SLOTS = 30, 36, 58
 BRISTOL = replace(load_builtin("bristol"), epoch_slots=EPOCH)
 SMALL = Effort(evaluations=400, candidates=2, samples=1, horizon_slots=10)
-SEEDS = (1, 2)
 NODES = [node.name for node in BRISTOL.nodes]
 EVEN = dict.fromkeys(NODES, 1.0)
+
+
+def seeds(one: int, *all_of_them: int) -> pytest.MarkDecorator:
+    """One seed that shows it here, and all of them where there is time."""
+    return pytest.mark.parametrize("seeds", [(one,), pytest.param(all_of_them, marks=pytest.mark.live)], ids=str)
 
 
 class Outage(Twin):
@@ -139,7 +143,7 @@ def changing(folder: Path, rate_s: float, **streams: Any) -> Callable[[int], Any
 
 
 def both(
-    workload: Callable[[int], Any], twin: Callable[[], Twin], seeds: Sequence[int] = SEEDS
+    workload: Callable[[int], Any], twin: Callable[[], Twin], seeds: Sequence[int]
 ) -> tuple[list[Played], list[Played]]:
     """RH and Patient on the same requests, seed by seed."""
     ours, theirs = ([play(p, twin(), workload(s), s) for s in seeds] for p in (RehearsalPlanner, Patient))
@@ -151,36 +155,44 @@ def mean_objective(played: list[Played]) -> float:
     return float(np.mean([each.after.objective for each in played]))
 
 
-def test_a_mix_of_lms_that_changes_is_planned_for_within_sixteen_slots(tmp_path: Path) -> None:
+@seeds(3, 1, 2, 3)
+def test_a_mix_of_lms_that_changes_is_planned_for_within_sixteen_slots(tmp_path: Path, seeds: Sequence[int]) -> None:
     before, after = {"LM1": 8, "LM2": 6, "LM3": 10, "LM4": 1}, {"LM1": 2, "LM2": 2, "LM3": 1, "LM4": 2}
-    ours, theirs = both(changing(tmp_path, 0.7, lms=(before, after)), lambda: Twin(BRISTOL), (1, 2, 3))
+    ours, theirs = both(changing(tmp_path, 0.7, lms=(before, after)), lambda: Twin(BRISTOL), seeds)
     assert all(played.within and played.within[0] <= 16 for played in ours)
     assert mean_objective(ours) < 0.95 * mean_objective(theirs)
 
 
-def test_an_lm_that_gets_traffic_for_the_first_time_is_planned_for_within_eight_slots(tmp_path: Path) -> None:
+@seeds(1, 1, 2)
+def test_an_lm_that_gets_traffic_for_the_first_time_is_planned_for_within_eight_slots(
+    tmp_path: Path, seeds: Sequence[int]
+) -> None:
     before = {"LM1": 1, "LM2": 1, "LM3": 1}
-    ours, theirs = both(changing(tmp_path, 0.55, lms=(before, {**before, "LM4": 1})), lambda: Twin(BRISTOL))
+    ours, theirs = both(changing(tmp_path, 0.55, lms=(before, {**before, "LM4": 1})), lambda: Twin(BRISTOL), seeds)
     assert all(played.within and played.within[0] <= 8 for played in ours)
     assert all(played.after.success_ratio[3] > 0.97 for played in ours)
     assert mean_objective(ours) < 1.05 * mean_objective(theirs), "what runs was ready for LM4, by the first guess"
 
 
-def test_a_node_that_is_lost_and_comes_back_costs_no_request_and_less_than_where_the_epoch_is_waited_for() -> None:
+@seeds(1, 1, 2)
+def test_a_node_that_is_lost_and_comes_back_costs_no_request_and_less_than_where_the_epoch_is_waited_for(
+    seeds: Sequence[int],
+) -> None:
     node, lost = BRISTOL.node_index["VM7"], range(CHANGE, CHANGE + 14)
-    ours, theirs = both(lambda seed: Without(seed, node, lost), lambda: Outage(BRISTOL, node, lost))
+    ours, theirs = both(lambda seed: Without(seed, node, lost), lambda: Outage(BRISTOL, node, lost), seeds)
     assert all(played.after.success_ratio.min() > 0.97 for played in ours)
     assert mean_objective(ours) < 0.75 * mean_objective(theirs)
-    calm = [play(RehearsalPlanner, Twin(BRISTOL), Without(seed, node, lost), seed) for seed in SEEDS]
+    calm = [play(RehearsalPlanner, Twin(BRISTOL), Without(seed, node, lost), seed) for seed in seeds]
     assert mean_objective(ours) < 1.5 * mean_objective(calm), "a fifth of the GPUs were away for half of the time"
 
 
-def test_a_hot_spot_that_moves_costs_little_where_links_are_fast(tmp_path: Path) -> None:
+@seeds(1, 1, 2)
+def test_a_hot_spot_that_moves_costs_little_where_links_are_fast(tmp_path: Path, seeds: Sequence[int]) -> None:
     """Where a request comes in hardly matters then, so a plan need not change: routes do, slot by slot."""
     there = {**EVEN, "VM6": 8.0}
     moving = changing(tmp_path, 0.7, nodes=({**EVEN, "VM2": 8.0}, there))
     steady = changing(tmp_path, 0.7, nodes=(there, there))
-    moved, always = ([play(RehearsalPlanner, Twin(BRISTOL), w(s), s) for s in SEEDS] for w in (moving, steady))
+    moved, always = ([play(RehearsalPlanner, Twin(BRISTOL), w(s), s) for s in seeds] for w in (moving, steady))
     assert all(played.after.success_ratio.min() > 0.97 for played in moved)
     assert mean_objective(moved) < 1.4 * mean_objective(always)
 

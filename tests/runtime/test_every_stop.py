@@ -131,6 +131,7 @@ def at_once(stops: Stops, todo: list[tuple[int, Stop]], folder: Path) -> list[st
     return [line for _, done in workers for line in done.read_text().splitlines()]
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("name", ["agents", "approve", "shared memory"])
 def test_a_run_that_is_stopped_comes_to_what_it_would_have_come_to(name: str, tmp_path: Path) -> None:
     with stops_of(name, tmp_path) as stops:

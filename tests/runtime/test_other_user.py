@@ -25,7 +25,9 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(place)
 
 
-@pytest.mark.parametrize("home", HOMELESS, ids=str)
+@pytest.mark.parametrize(
+    "home", [HOMELESS[0], *(pytest.param(h, marks=pytest.mark.live) for h in HOMELESS[1:])], ids=str
+)
 def test_a_command_works_without_a_home_and_leaves_nothing_behind(home: dict[str, str], folder: Path) -> None:
     done = as_other_user(["families"], {**home, "TMPDIR": str(folder / "tmp")}, folder)
     assert done.returncode == 0, done.stderr
