@@ -11,12 +11,14 @@ from typer.testing import CliRunner, Result
 
 import runtime.cli.commands.experiments
 import runtime.runs.experiment
+from domain.serving import Dispatch, Serving
 from domain.telemetry import Records
 from runtime.cli.program import app
 from runtime.results import versions
 from runtime.runs.books import BookedTwin
 from runtime.runs.graph_families import place_of
 from tests.testbed_files import SMALL
+from twin.testbeds import load_testbed
 
 pytestmark = pytest.mark.usefixtures("small_effort")
 SHORT = "slot_s: 30\nepoch_slots: 2\ndeadline_s: 30\n"
@@ -110,6 +112,21 @@ def test_one_changed_option_keeps_the_old_run_and_offers_both_ways(
     assert "agents.slot_budget.seconds was 30.0, is 29.0 now" in done.stderr
     assert edgewise("run", "--resume", "run-interrupted").exit_code == 0
     assert records(home / "run-interrupted") == records(home / "run")
+
+
+def test_a_run_that_is_served_otherwise_is_another_run_and_goes_on_as_it_was_served(
+    home: Path, interrupted: Callable[..., Result]
+) -> None:
+    interrupted("--family", "RL", "--dispatch", "split", "--news", "2", "--out", "run")
+    done = edgewise("run", "-t", "small.yaml", "--via-graph", "--slots", "3", "-f", "RL", "--out", "run")
+    assert done.exit_code == 0, done.output
+    assert (
+        "an interrupted run is kept, which is another one: serving.dispatch was split, is fixed now; "
+        "serving.news_s was 2.0, is 0.0 now. This one starts afresh." in done.stderr
+    )
+    assert edgewise("run", "--resume", "run-interrupted").exit_code == 0
+    assert load_testbed(home / "run-interrupted" / "testbed.yaml").serving == Serving(Dispatch.SPLIT, 2.0)
+    assert load_testbed(home / "run" / "testbed.yaml").serving == Serving()
 
 
 def test_after_a_change_of_the_code_a_run_goes_on_where_it_is_told_to(
