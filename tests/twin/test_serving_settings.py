@@ -246,3 +246,23 @@ def test_batching_without_a_curve_is_warned_of(tmp_path: Path) -> None:
         "Give batch curves (batch, cpu_batch)."
     ]
     assert warnings_of(to_cluster(testbed)) == []
+
+
+def test_the_mig_slices_of_the_documentation_are_a_node(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "testbeds.md").read_text("utf-8")
+    example = page.split("```yaml\n")[1].split("```")[0]
+    start = page.index("    - {name: h1")
+    node = page[start : page.index("mig: true}", start) + len("mig: true}")].replace("\n    ", "\n  ")
+    text = example.replace("lms:\n", f"  {node.strip()}\nlms:\n", 1)
+    text += "      H100 1g.10gb: {fixed_s: 0.5, compute_s: 0.4}\n"
+    cluster = load_testbed(
+        write(
+            tmp_path,
+            text.replace("sites: [tower, depot], l", "sites: [depot, depot], l", 1).replace(
+                "links:\n", "links:\n  - {sites: [tower, depot], latency_s: 0.0002, gbit_per_s: 10}\n", 1
+            ),
+        )
+    )
+    assert [(node.name, node.vgpus, node.most_vgpus, node.gpu_vram_gb) for node in cluster.nodes[2:]] == [
+        ("h1", 7, 1, 10.0)
+    ]

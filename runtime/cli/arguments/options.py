@@ -89,11 +89,12 @@ BatchOption = Annotated[
 ]
 CopiesOption = Annotated[
     bool | None,
-    typer.Option(
+    option(
         "--copies/--no-copies",
-        help="Let a pod with vGPUs on several GPUs hold a copy of its LM on each, where memory allows, instead of one "
-        "LM over all of them (P1).  [default: the testbed's, else no copies]",
-        show_default=False,
+        None,
+        "Let a pod with vGPUs on several GPUs hold a copy of its LM on each, where memory allows, instead of one LM "
+        "over all of them (P1).",
+        shown="the testbed's, else no copies",
     ),
 ]
 OutOption = Annotated[
