@@ -13,7 +13,7 @@ from domain.serving import BatchCurve, Batching, Dispatch
 
 def warnings_of(cluster: Cluster) -> list[str]:
     """Return one sentence for each thing of the cluster that makes its figures mean less than they seem to."""
-    return _deadline(cluster) + _gpus(cluster) + _cores(cluster) + _batches(cluster)
+    return _deadline(cluster) + _gpus(cluster) + _cores(cluster) + _news(cluster) + _batches(cluster)
 
 
 def most_prompts(cluster: Cluster) -> NDArray[np.int64]:
@@ -98,6 +98,16 @@ def _gpus(cluster: Cluster) -> list[str]:
     return [
         f"Nothing runs on the GPUs of {_names(names)}, since no LM that could fits there{shared if unified else ''}."
         for unified, names in idle.items()
+    ]
+
+
+def _news(cluster: Cluster) -> list[str]:
+    serving = cluster.serving
+    if not serving.news_s or serving.has_choice:
+        return []
+    return [
+        f"News {serving.news_s:g} s old change nothing while dispatch is {serving.dispatch}: origins choose with "
+        f"{Dispatch.ARRIVAL} and {Dispatch.SPLIT} alone."
     ]
 
 

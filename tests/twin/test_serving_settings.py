@@ -248,6 +248,14 @@ def test_batching_without_a_curve_is_warned_of(tmp_path: Path) -> None:
     assert warnings_of(to_cluster(testbed)) == []
 
 
+def test_news_that_nobody_chooses_by_is_warned_of(tmp_path: Path) -> None:
+    testbed = read_testbed(write(tmp_path, SMALL))
+    assert warnings_of(to_cluster(ServingEdit(news_s=1.0).of(testbed))) == [
+        "News 1 s old change nothing while dispatch is fixed: origins choose with arrival and split alone."
+    ]
+    assert warnings_of(to_cluster(ServingEdit("arrival", 1.0).of(testbed))) == []
+
+
 def test_the_mig_slices_of_the_documentation_are_a_node(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "testbeds.md").read_text("utf-8")
     example = page.split("```yaml\n")[1].split("```")[0]
