@@ -120,21 +120,21 @@ TINY: dict[str, list[Asked]] = {
 @pytest.mark.parametrize("requests", TINY.values(), ids=TINY.keys())
 @pytest.mark.parametrize("batching", Batching)
 @pytest.mark.parametrize("dispatch", [Dispatch.ARRIVAL, Dispatch.SPLIT])
-@pytest.mark.parametrize("copies", [1, 2])
+@pytest.mark.parametrize("copies", [(1, 1), (2, 2), (1, 2)])
 def test_no_dealing_of_requests_over_pods_beats_the_bound(
-    requests: list[Asked], batching: Batching, dispatch: Dispatch, copies: int
+    requests: list[Asked], batching: Batching, dispatch: Dispatch, copies: tuple[int, ...]
 ) -> None:
-    node = NODE if copies == 1 else gpu_node(2, 1)
-    lm = BATCHED if copies == 1 else replace(BATCHED, gpu_only=True)
-    how = Serving(dispatch, batching=batching, copies=copies > 1)
-    pods = [Pod(1.0 if copies == 1 else 2.0, copies, CURVE)] * 2
+    nodes = [NODE if number == 1 else gpu_node(2, 1) for number in copies]
+    lm = replace(BATCHED, gpu_only=copies == (2, 2))
+    pods = [Pod(float(number), number, CURVE) for number in copies]  # 1 s on two cores, 2 s on a GPU
     for place in (near, cluster):
-        where = serving(place(node, node, lm=lm), how)
+        where = serving(place(*nodes, lm=lm), Serving(dispatch, batching=batching, copies=True))
         least_s = least_mean_s(where, pods, requests, dispatch is Dispatch.SPLIT)
         found = bounded(where, asked(*requests), steps=40)
         assert found.full_service
         assert found.solo_mean_s <= found.capacity_mean_s <= least_s * ROUNDING
-        assert place is cluster or least_s < 1.5 * found.capacity_mean_s  # it does not see who is far from whom
+        if place is near and nodes[0] == nodes[1]:  # it does not see who is far from whom, and deploys as it likes
+            assert least_s < 1.5 * found.capacity_mean_s
 
 
 # What must move which way

@@ -14,7 +14,7 @@ import numpy as np
 
 from domain.cluster import Cluster
 from domain.constraints import TOLERANCE
-from domain.serving import BatchCurve, Batching
+from domain.serving import Batching, Dispatch
 from twin.bound.batches import least_share, least_units
 from twin.bound.menu import BoolArray, FloatArray, IntArray, Menu, Way, classes, ways
 
@@ -39,14 +39,16 @@ class Room:
 
 @dataclass(frozen=True)
 class Courses:
-    """The G courses of a cluster, LM by LM; the last of each LM is the one with an interruption."""
+    """The G courses of a cluster, LM by LM."""
 
     lm: IntArray
     """[G]"""
     first: IntArray
     """[I + 1] LM i has the courses first[i] to first[i + 1] - 1; an LM that runs nowhere has none."""
     interrupted: BoolArray
-    """[G]"""
+    """[G] At most one of each LM, the last: of all ways in which a pod has one request in hand at a time."""
+    apart: BoolArray
+    """[G] True where prompts are computed apart, see `Menu.apart`: a request takes this course prompt by prompt."""
     seconds: FloatArray
     """[G] least seconds per unit."""
     pause_s: FloatArray
@@ -76,12 +78,12 @@ def courses(cluster: Cluster, menu: Menu) -> Courses:
             pause.append(0.0)
             interrupted.append(False)
             members.append(np.array(served, dtype=np.int64))
-        if engines:
+        if not menu.apart[mine].all():
             start_s = min(model.start_gpu_s if on_gpu else model.start_cpu_s for on_gpu, _ in engines)
             lm.append(i)
             pause.append(model.stop_s + start_s)
             interrupted.append(True)
-            members.append(mine)
+            members.append(mine[~menu.apart[mine]])
         first.append(len(lm))
     rooms = []
     for kind, nodes in enumerate(kinds):
@@ -97,6 +99,7 @@ def courses(cluster: Cluster, menu: Menu) -> Courses:
         lm=np.array(lm, dtype=np.int64),
         first=np.array(first, dtype=np.int64),
         interrupted=np.array(interrupted, dtype=np.bool_),
+        apart=np.array([menu.apart[served].any() for served in members], dtype=np.bool_),
         seconds=np.array([menu.seconds[served].min() for served in members]),
         pause_s=np.array(pause),
         ways=np.concatenate([np.empty(0, dtype=np.int64), *members]),
@@ -105,24 +108,37 @@ def courses(cluster: Cluster, menu: Menu) -> Courses:
     )
 
 
-def sizes(cluster: Cluster, menu: Menu, known: Courses, prompts: int) -> FloatArray:
-    """[G, prompts + 1] least units in each course of a request of 0, 1, 2 … prompts, or of one of its prompts.
+@dataclass(frozen=True)
+class Sizes:
+    """What requests of 0, 1, 2 … K prompts come to in each course."""
 
-    Of one where prompts are computed apart: its share of the best batch that it may be in.
-    """
-    found = np.empty((len(known.lm), prompts + 1))
+    units: FloatArray
+    """[G, K + 1] least units of a request; of each of its prompts where they are computed apart."""
+    whole_s: FloatArray
+    """[G, K + 1] seconds from the first start to the last end where prompts are computed apart, on one node."""
+    lag_s: FloatArray
+    """[G, K + 1] seconds from the mean end of the prompts of a request to the last, in the same case."""
+
+
+def sizes(cluster: Cluster, menu: Menu, known: Courses, prompts: int) -> Sizes:
+    """Work out what requests of up to so many prompts come to; 0 where nothing is known."""
+    units = np.empty((len(known.lm), prompts + 1))
+    whole_s, lag_s, counts = np.zeros_like(units), np.zeros_like(units), np.arange(prompts + 1)
     own = cluster.serving.batching is not Batching.QUEUE
-
-    def share(curve: BatchCurve, count: int) -> float:
-        return least_share(curve, max(1, count) if own else curve.most)
-
     for g, served in enumerate(np.split(known.ways, known.way_start[1:])):
-        curves = {menu.ways[m].batch for m in served.tolist()}
-        if menu.apart[known.lm[g]]:
-            found[g] = np.min([[share(curve, count) for count in range(prompts + 1)] for curve in curves], axis=0)
-        else:
-            found[g] = np.min([least_units(curve, prompts) for curve in curves], axis=0)
-    return found
+        pods = {(menu.ways[m].batch, menu.ways[m].copies) for m in served.tolist()}
+        needed = [(least_units(curve, prompts), curve, copies) for curve, copies in pods]
+        if not known.apart[g]:
+            units[g] = np.min([least for least, _, _ in needed], axis=0)
+            continue
+        for k in range(prompts + 1):
+            units[g, k] = min(least_share(curve, max(1, k) if own else curve.most) for curve, _ in pods)
+        if cluster.serving.dispatch is not Dispatch.SPLIT:
+            on_one = [(least, curve.most, -(-counts // copies)) for least, curve, copies in needed]  # copy, at least
+            whole_s[g] = known.seconds[g] * np.min([least[most] for least, _, most in on_one], axis=0)
+            before = np.min([least[np.maximum(0, most - batch)] for least, batch, most in on_one], axis=0)
+            lag_s[g, 1:] = known.seconds[g] * np.cumsum(before[1:]) / counts[1:]
+    return Sizes(units, whole_s, lag_s)
 
 
 def _parts(cluster: Cluster) -> list[range]:

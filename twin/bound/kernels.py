@@ -25,20 +25,65 @@ def _paid(paid: FloatArray, course: int, time_s: float, width: float) -> float:
     return float(paid[course, bin_] + (place - bin_) * (paid[course, bin_ + 1] - paid[course, bin_]))
 
 
+@compiled
+def _cheapest(
+    ready: float,
+    after: float,
+    least: float,
+    length: float,
+    fixed: float,
+    pieces: int,
+    course: int,
+    paid: FloatArray,
+    width: float,
+    limit: float,
+) -> tuple[float, float]:
+    """Return what a course costs at least, and its start; more than `limit` need not be exact.
+
+    From a start s on it costs max(s + after, least) + fixed, and `pieces` times what is paid from s to s + length.
+    """
+    last = paid.shape[1] - 1
+    best, best_start = limit, ready
+    turn = least - after  # from here on, who begins later is done later
+    if turn > ready:
+        total = least + fixed
+        total += pieces * (_paid(paid, course, turn + length, width) - _paid(paid, course, turn, width))
+        if total < best:
+            best, best_start = total, turn
+    edge = int(ready / width)
+    begin = ready
+    while max(begin + after, least) + fixed < best:
+        at_end = (int((begin + length) / width) + 1) * width - length
+        for start in (begin, at_end):
+            if start > begin and start >= (edge + 1) * width:
+                continue
+            total = max(start + after, least) + fixed
+            total += pieces * (_paid(paid, course, start + length, width) - _paid(paid, course, start, width))
+            if total < best:
+                best, best_start = total, start
+        edge += 1
+        begin = edge * width
+        if edge > last:
+            break
+    return best, best_start
+
+
 @compiled_alone
 def choose(
     ready_s: FloatArray,
     prompts: IntArray,
-    times: IntArray,
     least_s: FloatArray,
     lm: IntArray,
     late: FloatArray,
     period: IntArray,
     first: IntArray,
-    size: FloatArray,
+    apart: BoolArray,
+    interrupted: BoolArray,
+    units: FloatArray,
+    whole_s: FloatArray,
+    lag_s: FloatArray,
     seconds: FloatArray,
     pause_s: FloatArray,
-    span: FloatArray,
     rate: FloatArray,
     paid: FloatArray,
     width: float,
@@ -46,42 +91,34 @@ def choose(
     start_s: FloatArray,
     course: IntArray,
 ) -> None:
-    """Find the cheapest course and start of each request; only one of several prompts in one go can be interrupted.
+    """Find the cheapest course and start of each request of K prompts; only one of several can be interrupted.
 
-    Request q of K prompts takes `times[q]` pieces of size[g, K] units in course g, all of them from a start s on. It
-    costs what its units cost, times[q] size[g, K] rate[g, period]; what is paid from s to s + pause[g] + size[g, K]
-    seconds[g], as often; and its time after it is ready, at least s - ready + pause[g] + size[g, K] span[g], and at
-    least `least_s[q]`. Or `late` if that is less. Writes `cost`, `start_s`, `course`, all [R].
+    In one piece, course g from s on takes s - ready + pause[g], and units[g, K] cost rate[g, period] each, seconds
+    included. Apart, each prompt costs the same, and the last is done `least_s`, `whole_s` or s - ready + units[g, K]
+    seconds[g] after it was ready; or, if that is more, `lag_s` after the mean end. What is paid comes on top. `late` is
+    the most that a request costs. Writes `cost`, `start_s`, `course`, all [R].
     """
-    last = paid.shape[1] - 1
     for q in range(ready_s.shape[0]):
-        ready, k, i, pieces, least = ready_s[q], prompts[q], lm[q], times[q], least_s[q]
+        ready, k, i = ready_s[q], prompts[q], lm[q]
         best, best_start, best_course = late[q], ready, LATE
-        for g in range(first[i], first[i + 1] if k > 1 and pieces == 1 else first[i + 1] - 1):
-            length = pause_s[g] + size[g, k] * seconds[g]
-            after = pause_s[g] + size[g, k] * span[g] - ready
-            fixed = pieces * size[g, k] * rate[g, period[q]]
-            turn = least - after  # from here on, who begins later is done later
-            if turn > ready:
-                total = least + fixed
-                total += pieces * (_paid(paid, g, turn + length, width) - _paid(paid, g, turn, width))
-                if total < best:
-                    best, best_start, best_course = total, turn, g
-            edge = int(ready / width)
-            begin = ready
-            while max(begin + after, least) + fixed < best:
-                at_end = (int((begin + length) / width) + 1) * width - length
-                for start in (begin, at_end):
-                    if start > begin and start >= (edge + 1) * width:
-                        continue
-                    total = max(start + after, least) + fixed
-                    total += pieces * (_paid(paid, g, start + length, width) - _paid(paid, g, start, width))
-                    if total < best:
-                        best, best_start, best_course = total, start, g
-                edge += 1
-                begin = edge * width
-                if edge > last:
-                    break
+        for g in range(first[i], first[i + 1]):
+            if k == 1 and interrupted[g]:
+                continue
+            length = pause_s[g] + units[g, k] * seconds[g]
+            fixed = units[g, k] * rate[g, period[q]]
+            if apart[g]:
+                fixed *= k
+                after, least = length - ready, max(least_s[q], whole_s[g, k])
+                total, start = _cheapest(ready, after, least, length, fixed, k, g, paid, width, best)
+                if lag_s[g, k] > 0.0 and total < best:
+                    after += lag_s[g, k]
+                    other, begun = _cheapest(ready, after, 0.0, length, fixed, k, g, paid, width, best)
+                    if other > total:
+                        total, start = other, begun
+            else:
+                total, start = _cheapest(ready, pause_s[g] - ready, 0.0, length, fixed, 1, g, paid, width, best)
+            if total < best:
+                best, best_start, best_course = total, start, g
         cost[q], start_s[q], course[q] = best, best_start, best_course
 
 
@@ -89,10 +126,10 @@ def choose(
 def occupy(
     served: BoolArray,
     prompts: IntArray,
-    times: IntArray,
     start_s: FloatArray,
     course: IntArray,
-    size: FloatArray,
+    apart: BoolArray,
+    units: FloatArray,
     seconds: FloatArray,
     pause_s: FloatArray,
     width: float,
@@ -106,11 +143,12 @@ def occupy(
         if not served[q] or g == LATE:
             continue
         start = start_s[q]
-        end = start + pause_s[g] + size[g, prompts[q]] * seconds[g]
+        end = start + pause_s[g] + units[g, prompts[q]] * seconds[g]
+        pieces = prompts[q] if apart[g] else 1
         for b in range(int(start / width), bins):
             if b * width >= end:
                 break
-            busy[g, b] += times[q] * max(0.0, min(end, (b + 1) * width) - max(start, b * width))
+            busy[g, b] += pieces * max(0.0, min(end, (b + 1) * width) - max(start, b * width))
 
 
 @compiled_alone

@@ -70,7 +70,7 @@ class Menu:
     servers: IntArray
     """[I] pods and copies of each LM that can work at once, at most one pod on each node that can run it."""
     apart: BoolArray
-    """[I] True where the prompts of one request may be computed at once in several pods, copies, or batches with those
+    """[M] True where the prompts of one request may be computed at once in several pods, copies, or batches with those
     of other requests; False where a pod has one request in hand at a time, and that one nowhere else."""
 
     @property
@@ -116,14 +116,13 @@ def menu(cluster: Cluster) -> Menu:
     column = dict[tuple[int, str], int]()
     rows, columns, amounts, capacity = list[int](), list[int](), list[float](), list[float]()
     servers = np.zeros(cluster.n_lms, dtype=np.int64)
-    apart = (cluster.serving.dispatch is Dispatch.SPLIT) & (cluster.feasible.sum(axis=0) > 1)
+    split = (cluster.serving.dispatch is Dispatch.SPLIT) & (cluster.feasible.sum(axis=0) > 1)
+    queue = cluster.serving.batching is Batching.QUEUE
     for kind, members in enumerate(classes(cluster)):
         listed = [ways(cluster, members[0], i) for i in range(cluster.n_lms)]
         units = _units(cluster, members[0], [way for mine in listed for way in mine if way.on_gpu])
         for i, mine in enumerate(listed):
             servers[i] += len(members) * max((way.copies for way in mine), default=0)
-            apart[i] |= any(way.copies > 1 for way in mine)
-            apart[i] |= cluster.serving.batching is Batching.QUEUE and any(way.batch.most > 1 for way in mine)
             for way in mine:
                 for name, amount in _demands(cluster, members[0], i, way):
                     if (kind, name) not in column:
@@ -142,7 +141,9 @@ def menu(cluster: Cluster) -> Menu:
         share=np.array([least_share(way.batch, way.batch.most) for _, _, way in found], dtype=np.float64),
         capacity=np.array(capacity),
         servers=servers,
-        apart=apart,
+        apart=np.array(
+            [split[i] or way.copies > 1 or (queue and way.batch.most > 1) for i, _, way in found], dtype=np.bool_
+        ),
     )
 
 

@@ -60,11 +60,11 @@ class Relaxation:
         self._lm, self._prompts = arrivals.lm, arrivals.prompts
         self._ready_s = arrivals.time_s + solo.uplink_s
         self._transfer_s = solo.uplink_s + solo.downlink_s
-        apart = self.menu.apart[self._lm]  # the pieces of a request are its prompts, or there is one piece
-        self._times = np.where(apart, self._prompts, 1)
-        self._least_s = np.where(apart, solo.latency_s - self._transfer_s, 0.0)
-        self._size = sizes(cluster, menu, self.courses, int(self._prompts.max()))
-        self._apart = self.menu.apart[self.courses.lm]
+        self._least_s = solo.latency_s - self._transfer_s
+        self._sizes = sizes(cluster, menu, self.courses, int(self._prompts.max()))
+        in_course = np.diff(self.courses.way_start, append=len(self.courses.ways))
+        one_by_one = np.repeat(~self.courses.apart, in_course)
+        self._seconds = np.where(one_by_one, self.menu.seconds[self.courses.ways], 0.0)
         self._limit_s = cluster.deadline_s - self._transfer_s  # from ready to the end of inference
         self._grid(cluster)
         self._lay_windows(cluster, float(arrivals.time_s.max()), float(solo.latency_s.max()))
@@ -151,19 +151,22 @@ class Relaxation:
         requests = len(self._lm)
         cost, start = np.empty(requests), np.empty(requests)
         course = np.empty(requests, dtype=np.int64)
+        of = self.courses
         choose(
             self._ready_s,
             self._prompts,
-            self._times,
             self._least_s,
             self._lm,
             self._patience_s if clip else np.full(requests, np.inf),
             self._period,
-            self.courses.first,
-            self._size,
-            self.courses.seconds,
-            self.courses.pause_s,
-            np.where(self._apart, self.courses.seconds, 0.0),
+            of.first,
+            of.apart,
+            of.interrupted,
+            self._sizes.units,
+            self._sizes.whole_s,
+            self._sizes.lag_s,
+            of.seconds,
+            of.pause_s,
             rate,
             paid,
             self.width,
@@ -176,18 +179,8 @@ class Relaxation:
         slope = np.zeros_like(prices)
         by_progress, by_held, by_hardware = self.split(slope)
         busy = np.empty(charged.shape)
-        occupy(
-            served,
-            self._prompts,
-            self._times,
-            start,
-            course,
-            self._size,
-            self.courses.seconds,
-            self.courses.pause_s,
-            self.width,
-            busy,
-        )
+        units = self._sizes.units
+        occupy(served, self._prompts, start, course, of.apart, units, of.seconds, of.pause_s, self.width, busy)
         total = float(cost[served].sum())
         total -= self._sell_progress(progress, busy, by_progress)
         total -= self._sell_rooms(held, busy[self._whole], by_held)
@@ -197,12 +190,11 @@ class Relaxation:
     def _rates(self, hardware: FloatArray) -> tuple[FloatArray, IntArray, IntArray]:
         """[G, periods] the least that a unit of each course costs in hardware, its way and its window.
 
-        And in seconds, where they follow each other.
+        And in seconds, where units follow each other.
         """
         free = np.zeros((1, hardware.shape[1]))
         charge = self.menu.usage @ np.vstack([hardware, free]).T  # [M, W + 1]
-        seconds = np.where(self.menu.apart[self.menu.lm], 0.0, self.menu.seconds)
-        cost = (seconds[:, None] + charge)[self.courses.ways]
+        cost = charge[self.courses.ways] + self._seconds[:, None]
         parts = np.split(cost, self.courses.way_start[1:])
         best = np.stack([part.argmin(axis=0) for part in parts]) + self.courses.way_start[:, None]  # [G, W + 1]
         least = np.take_along_axis(cost, best, axis=0)
@@ -249,7 +241,8 @@ class Relaxation:
         used = np.ravel_multi_index(
             (way[course[served], self._period[served]], window[course[served], self._period[served]]), shape
         )
-        amount = self._times[served] * self._size[course[served], self._prompts[served]]
+        mine, prompts = course[served], self._prompts[served]
+        amount = np.where(self.courses.apart[mine], prompts, 1) * self._sizes.units[mine, prompts]
         units = np.bincount(used, weights=amount, minlength=shape[0] * shape[1]).reshape(shape)
         slope += (self.menu.usage.T @ units[:, :-1]).T - seconds[:, None] * self.menu.capacity
         return float(seconds @ (price @ self.menu.capacity))
