@@ -2,14 +2,21 @@
 
 A snapshot does not say everything. What it leaves open is filled in the plainest way: the prompts of a backlog are
 spread evenly over its requests, which came one after the other at even intervals since the oldest; they came from the
-node where they wait; vGPUs sit where admission would have put them, LM by LM; a Pending pod waits since now.
+node where they wait; vGPUs sit where admission would have put them, LM by LM; a Pending pod waits since now, and for
+the pod before it where that still stops, of which the snapshot does not say what it holds.
+
+In a twin a Pending pod fits only once something is released. In a cluster it may fit and not be bound yet, so the first
+slot of the rebuilt twin begins with an admission (docs/twin.md, Admission) on each node that has one.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 
 from domain.cluster import Cluster
+from domain.decisions import OFF, Allocation, Deployment
 from domain.gpus import Gpus
 from domain.moments import nanoseconds, on_clock
 from domain.telemetry import Phase, Snapshot
@@ -58,13 +65,24 @@ def reconstruct(cluster: Cluster, snapshot: Snapshot, gpu: IntArray | None = Non
     _pods(cluster, snapshot, state, gpu)
     _requests(cluster, snapshot, state)
     twin.adopt(state)
+    for n in np.flatnonzero((snapshot.phase == int(Phase.PENDING)).any(axis=1)):
+        with suppress(ValueError):  # there is a pod beside it that no twin could run
+            twin.deploy(_unchanged(snapshot, int(n)))
     return twin
+
+
+def _unchanged(snapshot: Snapshot, n: int) -> Deployment:
+    """The deployment of a node that asks for what it has, or is to have: all that it brings is an admission."""
+    going = snapshot.phase[n] == int(Phase.TERMINATING)
+    pairs = zip(snapshot.cores[n].tolist(), snapshot.vgpus[n].tolist(), going.tolist(), strict=True)
+    return Deployment(n, tuple(OFF if gone else Allocation(cores=c, vgpus=g) for c, g, gone in pairs))
 
 
 def _pods(cluster: Cluster, snapshot: Snapshot, state: State, gpu: IntArray | None) -> None:
     pod, now = state.pod_i, nanoseconds(snapshot.time_s)
     pending = snapshot.phase == int(Phase.PENDING)
-    pod[:, :, PHASE] = np.where(pending, int(Phase.OFF), snapshot.phase)
+    waits_for = np.where(snapshot.phase_left_s > 0.0, int(Phase.TERMINATING), int(Phase.OFF))
+    pod[:, :, PHASE] = np.where(pending, waits_for, snapshot.phase)
     pod[:, :, CORES] = np.where(pending, 0, snapshot.cores)
     pod[:, :, VGPUS] = np.where(pending, 0, snapshot.vgpus)
     pod[:, :, WANT] = pending

@@ -201,7 +201,7 @@ def _overdue(caller: Caller, left_s: float) -> Failure:
 
 def _tell(caller: Caller, leave: Leave, known: bool, failure: Failure | None) -> None:
     """Tell those who watch over the server how it fared."""
-    endpoint, presence = caller.agent.endpoint, caller.agent.endpoint.presence
+    presence = caller.agent.endpoint.presence
     if not known or (failure is not None and failure.reason in OURS and not failure.servers_fault):
         leave.withdraw()
     elif failure is None or not failure.servers_fault:
@@ -209,11 +209,12 @@ def _tell(caller: Caller, leave: Leave, known: bool, failure: Failure | None) ->
         presence.answered, presence.passes = presence.answered + 1, False
         caller.agent.abilities.given_up = False
     else:
-        leave.fail()
+        if caller.wait_s is None:
+            leave.fail()
+        else:
+            leave.hold(min(caller.wait_s, LONGEST_HOLD_S))
         presence.passes, presence.loading = failure.passes, failure.loading
         presence.said = failure.told(caller.agent.secrets)
-        if caller.wait_s is not None:
-            endpoint.breaker.hold(min(caller.wait_s, LONGEST_HOLD_S))
 
 
 def _struck(message: Message, agent: Agent) -> Message:

@@ -3,7 +3,8 @@
 After `failures` failed questions in a row it opens and every question is refused at once; after `pause_s` seconds one
 question is let through, and its fate closes the breaker or opens it again (M. Nygard, Release It!, 2nd edition,
 chapter 5). Questions are asked side by side, so each gets a leave of its own: what becomes of one that was let in
-before the breaker last opened or closed says nothing about the server now, and counts for nothing.
+before the breaker last opened or closed says nothing about the server now, and counts for nothing. But while it is
+open, a server that asks in such an answer for a longer pause gets it, unless a question has been let through since.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable
 
 
 class CircuitBreaker:
-    """Counts failures in a row. Every leave that `admit` gives must end in `succeed`, `fail` or `withdraw`."""
+    """Counts failures in a row. Every leave that `admit` gives must end in one of its methods."""
 
     def __init__(self, failures: int = 5, pause_s: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
         """Closed at first.
@@ -29,7 +30,7 @@ class CircuitBreaker:
         self._failed = 0
         self._retry_at_s: float | None = None
         self._probe: Leave | None = None
-        self._era = 0
+        self._era = self._closed_in = 0
 
     @property
     def is_open(self) -> bool:
@@ -50,14 +51,19 @@ class CircuitBreaker:
         self._probe = Leave(self, self._era)
         return self._probe
 
-    def hold(self, seconds: float) -> None:
-        """Refuse questions for so many seconds from now on, for the server has asked for that."""
-        self._turn(self._clock() + seconds)
-
     def _turn(self, retry_at_s: float | None) -> None:
         """Open or close; leaves given before count no more."""
         self._retry_at_s, self._probe, self._failed = retry_at_s, None, 0
         self._era += 1
+        if retry_at_s is None:
+            self._closed_in = self._era
+
+    def _hold(self, leave: Leave, seconds: float) -> None:
+        retry_at_s = self._clock() + seconds
+        if leave.era == self._era:
+            self._turn(retry_at_s)
+        elif leave.era >= self._closed_in and self._retry_at_s is not None and self._probe is None:
+            self._retry_at_s = max(self._retry_at_s, retry_at_s)
 
     def _end(self, leave: Leave, answered: bool | None) -> None:
         if leave.era != self._era:
@@ -90,6 +96,10 @@ class Leave:
     def fail(self) -> None:
         """The server did not answer."""
         self._breaker._end(self, False)
+
+    def hold(self, seconds: float) -> None:
+        """The server did not answer, and asked to be left alone for so many seconds from now on."""
+        self._breaker._hold(self, seconds)
 
     def withdraw(self) -> None:
         """The question was taken back before its fate was known."""

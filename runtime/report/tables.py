@@ -35,14 +35,13 @@ Column = tuple[Callable[[FamilyResult], float | None], int, bool]
 """How to get the number from one run, its decimals, and whether its interval over seeds is shown."""
 
 
-def report(summary: Summary, width: int, explain: bool = True, notes: bool = False) -> Iterator[Table | Text]:
-    """What to print about a run in `width` columns: warnings, its table, and where asked for more.
+def report(summary: Summary, width: int, explain: bool = True) -> Iterator[Table | Text]:
+    """What to print about a run in `width` columns: warnings, its table, and what else there is to say of the workload.
 
     Args:
         summary: of the run.
         width: columns of the terminal.
         explain: say what the columns are.
-        notes: say what else there is to say of the workload.
     """
     seeds = f"seed {summary.seeds[0]}" if len(summary.seeds) == 1 else f"{len(summary.seeds)} seeds"
     said = dict.fromkeys(note for run in summary.results for note in run.notes)
@@ -75,7 +74,7 @@ def report(summary: Summary, width: int, explain: bool = True, notes: bool = Fal
         yield _shadows(summary)
     if explain:
         yield Text(_note(summary), style="dim")
-    if notes and summary.notes:
+    if summary.notes:
         yield Text("\nOf the workload\n" + "\n".join(summary.notes), style="dim")
 
 

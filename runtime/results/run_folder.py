@@ -122,7 +122,7 @@ class RunFolder:
             self._note_versions(identity[VERSIONS])
             other = []
         elif other and must_be_same:
-            raise InputError(self._cannot_go_on(identity, told(other)))
+            raise self._refusal(identity, other)
         elif other:
             self._make_room(identity, told(other))
         make_folder(self._parts)
@@ -130,6 +130,12 @@ class RunFolder:
             for name, text in identity.items():
                 write_file(self.path / name, text)
         return any(not part.name.startswith(".") for part in self._parts.iterdir())
+
+    def check_same(self, identity: Mapping[str, str], *, other_code: bool = False) -> None:
+        """Raise InputError where `begin` would, that a run must be the same; nothing is written."""
+        other = self.differs(identity)
+        if other and not (other_code and self._other_code(identity)):
+            raise self._refusal(identity, other)
 
     def differs(self, identity: Mapping[str, str]) -> list[str]:
         """In what the folder is another run; an empty one is none, and differs in everything."""
@@ -226,11 +232,11 @@ class RunFolder:
         before = earlier.pop(BEFORE, [])
         write_file(self.path / VERSIONS, json.dumps({**json.loads(now), BEFORE: [*before, earlier]}, indent=1) + "\n")
 
-    def _cannot_go_on(self, identity: Mapping[str, str], other: str) -> str:
+    def _refusal(self, identity: Mapping[str, str], other: list[str]) -> InputError:
         ways = "Go back to what it was begun with, or start over by the command that began it."
         if self._other_code(identity):
             ways = "Go back to that code, or give --other-code to go on with what was decided and the code of now."
-        return f"{self._target} cannot be resumed as it was begun: {other}. {ways}"
+        return InputError(f"{self._target} cannot be resumed as it was begun: {told(other)}. {ways}")
 
     def _make_room(self, identity: Mapping[str, str], other: str) -> None:
         """Leave an empty folder; by one rename what was in it is set aside, or away where it is worthless."""

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import AsyncCallbackHandler
-from langchain_core.exceptions import ContextOverflowError, ModelInvalidRequestError
+from langchain_core.exceptions import ContextOverflowError, ModelConnectionError, ModelInvalidRequestError
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
@@ -322,3 +322,30 @@ async def test_of_a_secret_that_a_tool_throws_back_nothing_stays_where_its_reply
     attempt = await ask(agent(in_turn(answers(wish), answers('{"a": 1}')), secrets=Secrets([KEY])), tools=[look])
     assert (attempt.answer, attempt.messages[3]["content"][19_985:]) == ('{"a": 1}', "xxxxx***")
     assert KEY[:6] not in repr(attempt)
+
+
+async def test_a_late_rate_limit_does_not_shut_out_a_server_that_is_well_again() -> None:
+    """One question hangs while others find the server away, then well; only then it is told to come back much later."""
+
+    async def late() -> Exception:
+        await asyncio.sleep(70.0)
+        return RateLimited({"retry-after": "300"})
+
+    def reply(*_: object) -> Any:
+        if len(calls(asked)) == 1:
+            return late()
+        return ModelConnectionError("gone") if now() < 60.0 else '{"a": 1}'
+
+    asked = agent(reply, timeout_s=100.0)
+    breaker = asked.endpoint.breaker
+    hanging = asyncio.create_task(ask(asked))
+    await asyncio.sleep(1.0)
+    for _ in range(2):
+        assert reason(await ask(asked)) == Reason.CONNECTION
+    assert breaker.is_open
+    await asyncio.sleep(breaker.seconds_left)
+    assert (await ask(asked)).answer == '{"a": 1}'
+    assert now() < 70.0
+    assert reason(await hanging) == Reason.RATE_LIMIT
+    assert not breaker.is_open
+    assert (await ask(asked)).answer == '{"a": 1}'

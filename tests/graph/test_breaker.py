@@ -115,10 +115,35 @@ def test_the_fate_of_a_question_from_before_the_pause_says_nothing_about_the_one
 
 def test_a_server_is_left_alone_for_as_long_as_it_asks(clock: Clock) -> None:
     it = breaker(clock)
-    it.hold(120.0)
+    leave(it).hold(120.0)
     assert not it.admit()
     clock.now += 120
     leave(it).succeed()
+    assert it.admit()
+
+
+def test_of_several_pauses_that_a_server_asks_for_at_once_the_longest_counts(clock: Clock) -> None:
+    it = breaker(clock)
+    side_by_side = [leave(it) for _ in range(3)]
+    for own, seconds in zip(side_by_side, (30.0, 120.0, 60.0), strict=True):
+        own.hold(seconds)
+    assert it.seconds_left == 120.0
+    clock.now += 120
+    leave(it).succeed()
+    assert not it.is_open
+
+
+def test_a_pause_that_was_asked_for_before_the_server_was_well_again_is_not_kept(clock: Clock) -> None:
+    it = breaker(clock)
+    late = [leave(it) for _ in range(2)]
+    leave(it).hold(30.0)
+    clock.now += 30
+    trying = leave(it)
+    late[0].hold(600.0)
+    trying.succeed()
+    assert not it.is_open, "the question that was let through tells more than one from before"
+    late[1].hold(600.0)
+    assert not it.is_open
     assert it.admit()
 
 

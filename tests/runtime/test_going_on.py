@@ -16,7 +16,7 @@ from domain.telemetry import Records
 from runtime.cli.program import app
 from runtime.results import versions
 from runtime.runs.books import BookedTwin
-from runtime.runs.graph_families import place_of
+from runtime.runs.graph_families import GraphFamilies, place_of
 from tests.testbed_files import SMALL
 from twin.testbeds import load_testbed
 
@@ -83,6 +83,26 @@ def test_a_run_with_a_memory_of_its_own_place_is_resumed_from_any_folder(
     assert done.exit_code == 0, done.output
     assert records(home / "run") == expected
     assert not list((tmp_path / "elsewhere").iterdir()), "no memory of the same relative name"
+
+
+def test_what_cannot_be_resumed_is_refused_before_a_model_server_is_asked_or_waited_for(
+    home: Path, interrupted: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def asked(*_: object) -> None:
+        raise AssertionError("a server was asked")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(GraphFamilies, "preflight", lambda *_: None)
+        patched.setattr("graph.models.calling.FIRST_WAIT_S", 0.001)
+        model = ("--base-url", "http://127.0.0.1:9/v1", "--model", "m", "--patience", "0", "--rehearse", "off")
+        interrupted("--family", "MA", *model, "--out", "run")
+    monkeypatch.setattr("runtime.runs.graph_families.preflight", asked)
+    assert str(edgewise("run", "--resume", "run").exception) == "a server was asked"
+    (home / "small.yaml").write_text((home / "small.yaml").read_text().replace("deadline_s: 30", "deadline_s: 31"))
+    refused = edgewise("run", "--resume", "run")
+    assert refused.exit_code == 2, refused.output
+    assert "run cannot be resumed as it was begun: " in refused.stderr
+    assert "deadline_s was 30.0, is 31.0 now" in refused.stderr
 
 
 def test_another_memory_is_another_run(home: Path, interrupted: Callable[..., Result]) -> None:

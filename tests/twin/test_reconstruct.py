@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from domain.decisions import MacroPolicy
+from domain.cluster import Cluster
+from domain.decisions import OFF, Allocation, Deployment, MacroPolicy
 from domain.telemetry import Phase, Snapshot
+from domain.workload import Arrivals
 from policies.families import make
 from policies.roles import DEPLOYER, SCHEDULER, generator
 from twin.reconstruct import reconstruct
@@ -47,16 +51,57 @@ def test_a_pending_pod_is_admitted_when_the_old_one_has_ended() -> None:
     twin = driven(9, "RR")
     rebuilt = reconstruct(twin.cluster, twin.observe())
     pending = rebuilt.observe().phase == int(Phase.PENDING)
-    from domain.workload import Arrivals
-
     for _ in range(3):
         rebuilt.advance(Arrivals.empty())
     assert not (rebuilt.observe().phase[pending] == int(Phase.PENDING)).any()
 
 
-def test_backlogs_drain_in_nearly_the_same_time() -> None:
-    from domain.workload import Arrivals
+def with_pending(cluster: Cluster, *pods: tuple[int, int, Allocation]) -> Snapshot:
+    """An empty cluster but for pods that are Pending, as one may show them that has not bound them yet."""
+    seen = Twin(cluster).observe()
+    for n, i, size in pods:
+        seen.phase[n, i], seen.cores[n, i], seen.vgpus[n, i] = int(Phase.PENDING), size.cores, size.vgpus
+    return seen
 
+
+def test_a_pending_pod_that_fits_is_admitted_in_the_order_of_the_lms() -> None:
+    cluster = load_builtin("bristol")
+    node, other = 1, 2
+    assert cluster.nodes[node].vgpus == 2
+    each = [(node, i, Allocation(vgpus=1)) for i in (0, 1, 2)]
+    rebuilt = reconstruct(cluster, with_pending(cluster, *each, (other, 1, Allocation(cores=1))))
+    assert (rebuilt.observe().phase == int(Phase.PENDING)).sum() == 4, "the snapshot is as it was"
+    rebuilt.advance(Arrivals.empty())
+    running = np.isin(rebuilt.observe().phase, [int(Phase.STARTING), int(Phase.READY)])
+    assert np.argwhere(running).tolist() == [[node, 0], [node, 1], [other, 1]]
+    assert np.argwhere(rebuilt.observe().phase == int(Phase.PENDING)).tolist() == [[node, 2]]
+
+
+def test_what_is_deployed_on_a_rebuilt_twin_comes_in_place_of_what_was_pending() -> None:
+    cluster = load_builtin("bristol")
+    rebuilt = reconstruct(cluster, with_pending(cluster, (0, 0, Allocation(cores=1)), (1, 0, Allocation(cores=1))))
+    rebuilt.deploy(Deployment(0, (OFF,) * 4))
+    rebuilt.advance(Arrivals.empty())
+    assert rebuilt.observe().phase[:2, 0].tolist() == [Phase.OFF, Phase.READY]
+
+
+def test_a_pod_behind_one_that_stops_waits_for_it() -> None:
+    bristol = load_builtin("bristol")
+    cluster = replace(bristol, lms=tuple(replace(lm, stop_s=70.0) for lm in bristol.lms))
+    twin = Twin(cluster)
+    for cores in (2, 3):
+        twin.deploy(Deployment(0, (Allocation(cores=cores), OFF, OFF, OFF)))
+        twin.advance(Arrivals.empty())
+    worlds, seen = (twin, reconstruct(cluster, twin.observe())), list[list[int]]()
+    for _ in range(4):
+        seen.append([int(world.observe().phase[0, 0]) for world in worlds])
+        for world in worlds:
+            world.advance(Arrivals.empty())
+    assert [pair[0] for pair in seen] == [pair[1] for pair in seen]
+    assert {Phase.PENDING, Phase.READY} <= {phase for pair in seen for phase in pair}
+
+
+def test_backlogs_drain_in_nearly_the_same_time() -> None:
     twin = driven(40, "RF")
     rebuilt = reconstruct(twin.cluster, twin.observe())
     left = []

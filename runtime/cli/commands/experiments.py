@@ -105,6 +105,8 @@ def execute(
             console.print(line, soft_wrap=True, markup=False)
     with goes_on(), _folder(request, experiment) as folder:
         errors, settings = Console(stderr=True), experiment.settings
+        if resumed:  # before a server is asked, and perhaps waited for
+            folder.check_same(experiment.identity, other_code=other_code)
         if experiment.by_graph is not None:
             say = partial(errors.print, soft_wrap=True, markup=False, highlight=False)
             experiment.by_graph.preflight(settings.families, say)

@@ -48,7 +48,7 @@ def show_families() -> None:
 def show_report(run: Path) -> None:
     """Print the table of a finished run; raises InputError where there is none."""
     summary, console = load_summary(run), output_console()
-    for part in report(summary, console.width, notes=True):
+    for part in report(summary, console.width):
         console.print(part)
 
 
