@@ -44,7 +44,7 @@ class SchedulerPrompts:
                 choice=serving.choice(cluster),
                 origins=_OWN_ENTRIES if cluster.n_nodes <= MOST_ORIGINS else "",
                 most_weight=number(MOST_WEIGHT),
-                form=_open_form(servable),
+                form=_open_form(cluster, servable),
             )
         self._last: tuple[MacroPolicy, str, list[str]] | None = None
 
@@ -111,11 +111,11 @@ _OWN_ENTRIES = (
 )
 
 
-def _open_form(lms: list[str]) -> str:
-    lists = ", ".join(
-        [f'{quoted(lms[0])}: [{{"node": "<node>", "weight": 1}}, …]', *(f"{quoted(lm)}: […]" for lm in lms[1:])]
-    )
-    return f'{{"reasoning": "<why>", "routes": [{{"origin": "{EVERYBODY}", "nodes": {{{lists}}}}}]}}'
+def _open_form(cluster: Cluster, lms: list[str]) -> str:
+    able = [node.name for n, node in enumerate(cluster.nodes) if cluster.feasible[n, cluster.lm_index[lms[0]]]][:2]
+    weights = ", ".join(f"{quoted(name)}: <weight>" for name in able)
+    rows = ", ".join([f"{quoted(lms[0])}: {{{weights}, …}}", *(f"{quoted(lm)}: {{…}}" for lm in lms[1:])])
+    return f'{{"reasoning": "<why>", "routes": [{{"origin": "{EVERYBODY}", "nodes": {{{rows}}}}}]}}'
 
 
 def _form(cluster: Cluster, lms: list[str]) -> str:

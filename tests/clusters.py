@@ -133,16 +133,20 @@ def scheduler_answer(cluster: Cluster, plan: RoutingPlan) -> dict[str, Any]:
 
 
 def all_alike(nodes: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """An open answer: of each LM the nodes that all origins may use, with weight 1."""
-    lists = {lm: [{"node": node, "weight": 1} for node in names] for lm, names in nodes.items()}
-    return {"reasoning": "all", "routes": [{"origin": "*", "nodes": lists}]}
+    """An open answer: of each LM the nodes that all origins may use, with weight 1; the others are left out."""
+    weights = {lm: dict.fromkeys(names, 1) for lm, names in nodes.items()}
+    return {"reasoning": "all", "routes": [{"origin": "*", "nodes": weights}]}
 
 
 def _entry(cluster: Cluster, origin: str, row: Mapping[str, Any]) -> dict[str, Any]:
-    """What one origin may use, or all; LMs that no node can run are left out."""
-    servable = [lm.name for i, lm in enumerate(cluster.lms) if cluster.feasible[:, i].any()]
-    allowed = {lm: {row[lm]: 1.0} if isinstance(row[lm], str) else row[lm] or {} for lm in servable}
-    nodes = {lm: [{"node": node, "weight": w} for node, w in own.items()] for lm, own in allowed.items()}
+    """What one origin may use, or all; of each LM every node that can run it."""
+    nodes = {}
+    for lm, able in zip(cluster.lms, cluster.feasible.T, strict=True):
+        own = row[lm.name] or {}
+        allowed = {own: 1.0} if isinstance(own, str) else own
+        names = [node.name for node, runs in zip(cluster.nodes, able, strict=True) if runs or node.name in allowed]
+        if able.any():
+            nodes[lm.name] = {name: allowed.get(name, 0.0) for name in names}
     return {"origin": origin, "nodes": nodes}
 
 

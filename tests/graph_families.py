@@ -70,7 +70,7 @@ async def _remembered(target: Path | str, cluster: Cluster) -> tuple[list[Decisi
     async with open_memory(target) as memory:
         runs = await memory.runs()
         decisions = [entry for run in runs for entry in await memory.decisions(run)]
-        return decisions, await memory.cases(cluster.name)
+        return decisions, await memory.cases(cluster.setting)
 
 
 def model(name: str = "scripted", **changes: Any) -> ModelSettings:

@@ -98,8 +98,7 @@ def _wrong_weights(cluster: Cluster, weights: NDArray[np.float64], wrong: NDArra
     for i, n in np.argwhere(np.asarray(wrong.any(axis=0))).tolist():
         weight, lm, node = float(weights[wrong[:, i, n], i, n][0]), cluster.lms[i].name, cluster.nodes[n].name
         sentence = (
-            f"The weight of {node} for {lm} is {weight:g}; use a number above 0 and at most {MOST_WEIGHT:g}, or leave "
-            "the node out."
+            f"The weight of {node} for {lm} is {weight:g}; use a number from 0, for not at all, to {MOST_WEIGHT:g}."
         )
         yield Violation(Rule.WEIGHT, f"{lm} -> {node}", weight, sentence)
 

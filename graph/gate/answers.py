@@ -4,8 +4,8 @@ Reading settles the form alone: one JSON object, known names, numbers where numb
 sound is for `domain.constraints` to say. Reading does not stop at the first mistake, since the one repair round should
 show the model all of them.
 
-It takes what the schemas take and, of servers that decode freely, four things more that leave no doubt: no
-`reasoning`, a share that is left out (it is 0), `off` without an amount, and a node without a weight (it is 1).
+It takes what the schemas take and, of servers that decode freely, three things more that leave no doubt: no
+`reasoning`, a share or a weight that is left out (it is 0), and `off` without an amount.
 """
 
 from __future__ import annotations

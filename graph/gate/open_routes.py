@@ -1,6 +1,6 @@
 """The reading of a scheduler's answer where origins choose: for origins and LMs the nodes that may be used, by weight.
 
-    {"routes": [{"origin": "*", "nodes": {"LM1": [{"node": "VM3", "weight": 1}, {"node": "VM7", "weight": 0.5}]}}]}
+    {"routes": [{"origin": "*", "nodes": {"LM1": {"VM3": 1, "VM7": 0.5}, …}}]}
 
 An entry is for one origin, or for all that have none of their own (`*`). A large cluster has that one alone.
 """
@@ -13,9 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.cluster import Cluster
-from domain.constraints import MOST_WEIGHT
 from domain.decisions import EVERYBODY, RoutingPlan
-from domain.ledger import Reason
 from graph.gate.reading import Reading, is_number
 from graph.gate.strict_json import kind
 from prompts.quoting import listed, quoted
@@ -23,7 +21,11 @@ from prompts.scheduler import MOST_ORIGINS
 
 
 def parse_open_routing(cluster: Cluster, text: str) -> RoutingPlan:
-    """Read the answer; a node without a weight has 1. Raises AnswerError with a sentence for each mistake of form."""
+    """Read the answer; a node that is left out has the weight 0, as one that must not be used.
+
+    Raises:
+        AnswerError: with one sentence for each mistake of form.
+    """
     reading, rows = Reading(text, "routes", of=list), dict[str, NDArray[np.float64]]()
     for entry in reading.parts["routes"]:
         _read_entry(cluster, reading, rows, entry)
@@ -57,45 +59,30 @@ def _read_entry(cluster: Cluster, reading: Reading, rows: dict[str, NDArray[np.f
 def _read_lms(cluster: Cluster, reading: Reading, weights: NDArray[np.float64], origin: str, nodes: Any) -> None:
     """Read the nodes of each LM into `weights`, [I, N]."""
     if not isinstance(nodes, dict):
-        reading.wrong(f'"nodes" of {quoted(origin)} must be an object of LM names and lists, not {kind(nodes)}.')
+        reading.wrong(f'"nodes" of {quoted(origin)} must be an object of LM names and nodes, not {kind(nodes)}.')
         return
-    for lm, cells in nodes.items():
+    for lm, row in nodes.items():
         i = cluster.lm_index.get(lm)
         if i is None:
             reading.unknown("LM", lm, f'"nodes" of {quoted(origin)}', cluster.lm_index)
         else:
-            _read_nodes(cluster, reading, weights[i], f"{quoted(lm)} from {quoted(origin)}", cells)
+            _read_weights(cluster, reading, weights[i], f"{quoted(lm)} from {quoted(origin)}", row)
     servable = [cluster.lms[i].name for i in np.flatnonzero(cluster.feasible.any(axis=0))]
     absent = [lm for lm in servable if lm not in nodes]
     if absent:
-        reading.wrong(f'"nodes" of {quoted(origin)} has no {listed(absent)}; list the nodes of each LM.')
+        reading.wrong(f'"nodes" of {quoted(origin)} has no {listed(absent)}; give the nodes of each LM.')
 
 
-def _read_nodes(cluster: Cluster, reading: Reading, weights: NDArray[np.float64], what: str, cells: Any) -> None:
+def _read_weights(cluster: Cluster, reading: Reading, weights: NDArray[np.float64], what: str, row: Any) -> None:
     """Read the nodes of one LM into `weights`, [N]."""
-    if not isinstance(cells, list):
-        reading.wrong(f"The nodes of {what} must be a list, not {kind(cells)}.")
+    if not isinstance(row, dict):
+        reading.wrong(f"The nodes of {what} must be an object of node names and weights, not {kind(row)}.")
         return
-    seen = set[str]()
-    for cell in cells:
-        if not isinstance(cell, dict) or "node" not in cell or not cell.keys() <= {"node", "weight"}:
-            reading.wrong(f'Each of the nodes of {what} must be an object with "node" and "weight" alone.')
-            continue
-        node, weight = cell["node"], cell.get("weight", 1)
-        if not isinstance(node, str):
-            reading.wrong(f"A node of {what} must be a node name, not {kind(node)}.")
-        elif node not in cluster.node_index:
+    for node, weight in row.items():
+        n = cluster.node_index.get(node)
+        if n is None:
             reading.unknown("node", node, f"the nodes of {what}", cluster.node_index)
-        elif node in seen:
-            reading.wrong(f"{quoted(node)} stands twice among the nodes of {what}; give it once.")
         elif not is_number(weight):
             reading.wrong(f"The weight of {quoted(node)} for {what} must be a number, not {kind(weight)}.")
-        elif not 0 < weight <= MOST_WEIGHT:
-            reading.wrong(
-                f"The weight of {quoted(node)} for {what} is {weight:g}; use a number above 0 and at most "
-                f"{MOST_WEIGHT:g}, or leave the node out.",
-                Reason.VIOLATION,
-            )
         else:
-            seen.add(node)
-            weights[cluster.node_index[node]] = weight
+            weights[n] = weight

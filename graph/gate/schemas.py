@@ -45,28 +45,28 @@ def schema_for_macro_policy(cluster: Cluster) -> Json:
 def schema_for_routing(cluster: Cluster) -> Json:
     """JSON schema of a scheduler's answer: of each origin and LM a node that can run the LM.
 
-    Where origins choose, a list of entries: an origin, or `*` for all, and of each LM a list of nodes with weights. In
-    clusters with more names than OpenAI takes in enums, a node is any text; reading refuses unknown ones.
+    In clusters with more names than OpenAI takes in enums, a target is any text; reading refuses unknown ones. Where
+    origins choose: entries of an origin, or `*` for all, with the weights of each LM on the nodes that can run it.
     """
     definitions = _Definitions()
     nodes = [node.name for node in cluster.nodes]
     able = [(lm.name, _those(nodes, row)) for lm, row in zip(cluster.lms, cluster.feasible.T, strict=True)]
+    if cluster.serving.dispatch is not Dispatch.FIXED:
+        number = {"type": "number"}
+        lists = {
+            lm: definitions.ref("weights", names, _record(dict.fromkeys(names, number))) for lm, names in able if names
+        }
+        origins = [EVERYBODY, *(nodes if len(nodes) <= MOST_ORIGINS else ())]
+        return _answer({"routes": _list(_record({"origin": _choice(origins), "nodes": _record(lists)}))}, definitions)
     total = sum(map(len, {tuple(names) for _, names in able}))
-    fixed = cluster.serving.dispatch is Dispatch.FIXED
-    closed = total + (0 if fixed else 1 + MOST_ORIGINS) <= MOST_ENUM_VALUES
-    closed = closed and all(_fits_enum(names) for _, names in able)
-    row = {}
-    for lm, names in able:
-        if names:
-            target = _choice(names) if closed else {"type": "string"}
-            part = target if fixed else _list(_record({"node": target, "weight": {"type": "number"}}))
-            row[lm] = definitions.ref("targets", names, part) if closed or not fixed else part
-    if fixed:
-        origin = definitions.ref("origin", list(row), _record(row))
-        return _answer({"routes": _record(dict.fromkeys(nodes, origin))}, definitions)
-    origins = [EVERYBODY, *(nodes if len(nodes) <= MOST_ORIGINS else ())]
-    entry = _record({"origin": _choice(origins), "nodes": _record(row)})
-    return _answer({"routes": _list(entry)}, definitions)
+    closed = total <= MOST_ENUM_VALUES and all(_fits_enum(names) for _, names in able)
+    row = {
+        lm: definitions.ref("targets", names, _choice(names)) if closed else {"type": "string"}
+        for lm, names in able
+        if names
+    }
+    origin = definitions.ref("origin", list(row), _record(row))
+    return _answer({"routes": _record(dict.fromkeys(nodes, origin))}, definitions)
 
 
 def schema_for_deployment(cluster: Cluster, n: int) -> Json:

@@ -30,10 +30,34 @@ def test_an_open_plan_for_all_origins_or_for_each_is_sound() -> None:
 @pytest.mark.parametrize(
     ("i", "n", "weight", "rule", "sentence"),
     [
-        (0, 0, np.nan, Rule.WEIGHT, "The weight of north for chat is nan; use a number above 0 and at most 1000, or"),
-        (0, 1, -0.5, Rule.WEIGHT, "The weight of south for chat is -0.5; use a number above 0 and at most 1000, or"),
-        (0, 1, np.inf, Rule.WEIGHT, "The weight of south for chat is inf; use a number above 0 and at most 1000, or"),
-        (0, 1, 1001.0, Rule.WEIGHT, "The weight of south for chat is 1001; use a number above 0 and at most 1000, or"),
+        (
+            0,
+            0,
+            np.nan,
+            Rule.WEIGHT,
+            "The weight of north for chat is nan; use a number from 0, for not at all, to 1000.",
+        ),
+        (
+            0,
+            1,
+            -0.5,
+            Rule.WEIGHT,
+            "The weight of south for chat is -0.5; use a number from 0, for not at all, to 1000.",
+        ),
+        (
+            0,
+            1,
+            np.inf,
+            Rule.WEIGHT,
+            "The weight of south for chat is inf; use a number from 0, for not at all, to 1000.",
+        ),
+        (
+            0,
+            1,
+            1001.0,
+            Rule.WEIGHT,
+            "The weight of south for chat is 1001; use a number from 0, for not at all, to 1000.",
+        ),
         (1, 0, 1.0, Rule.GPU_ONLY, "draw runs on vGPUs only and north has none; leave it out of the nodes of draw."),
         (1, 1, 0.0, Rule.FEASIBLE, "* -> draw may go nowhere though some node can serve draw; allow at least one"),
     ],

@@ -30,7 +30,7 @@ PLAN = good_plan(BRISTOL)
 OPEN_WAYS = (Dispatch.ARRIVAL, Dispatch.SPLIT)
 
 
-def routing(cluster: Cluster, **nodes: Sequence[Mapping[str, Any]]) -> str:
+def routing(cluster: Cluster, **nodes: Mapping[str, float]) -> str:
     """A sound answer, but for the nodes of some LMs."""
     answer = json.loads(good_routing(cluster, PLAN))
     answer["routes"][0]["nodes"] |= nodes
@@ -108,11 +108,11 @@ async def test_the_prompt_says_how_origins_choose_and_the_schema_asks_for_nodes(
 @pytest.mark.parametrize(
     ("spoilt", "sentence"),
     [
-        ({"LM4": [{"node": "VM2", "weight": 1}]}, "LM4 runs on vGPUs only and VM2 has none; leave it out"),
-        ({"LM4": []}, "* -> LM4 may go nowhere though some node can serve LM4; allow at least one node."),
-        ({"LM1": [{"node": "VM7", "weight": 0}]}, 'The weight of "VM7" for "LM1" from "*" is 0; use a number above 0'),
-        ({"LM1": [{"node": "VM9", "weight": 1}]}, '"VM9" in the nodes of "LM1" from "*" is no node; use "VM2",'),
-        ({without_role()[0]: [{"node": without_role()[1], "weight": 1}]}, "is not among the roles of"),
+        ({"LM4": {"VM2": 1}}, "LM4 runs on vGPUs only and VM2 has none; leave it out"),
+        ({"LM4": {"VM5": 0}}, "* -> LM4 may go nowhere though some node can serve LM4; allow at least one node."),
+        ({"LM1": {"VM7": -1}}, "The weight of VM7 for LM1 is -1; use a number from 0, for not at all, to 1000."),
+        ({"LM1": {"VM9": 1}}, '"VM9" in the nodes of "LM1" from "*" is no node; use "VM2",'),
+        ({without_role()[0]: {without_role()[1]: 1}}, "is not among the roles of"),
     ],
 )
 async def test_each_broken_rule_is_shown_to_the_model_which_repairs_it_or_the_fallback_decides(
@@ -172,7 +172,7 @@ async def test_a_killed_run_takes_its_open_plans_from_the_ledger(tmp_path: Path)
         return good_deployment(cluster, PLAN, node or "")
 
     def scheduler(slot: int, node: str | None, messages: Any, attempt: int) -> str:
-        return routing(cluster, LM4=[{"node": n, "weight": 1 + slot} for n in nodes_of("LM4")])
+        return routing(cluster, LM4=dict.fromkeys(nodes_of("LM4"), 1 + slot))
 
     filled = agents(cluster, deployer=deployer, scheduler=scheduler)
     with pytest.raises(Killed):

@@ -132,7 +132,7 @@ def test_an_open_schema_names_the_nodes_of_each_lm_and_the_origins() -> None:
     entry = schema["properties"]["routes"]["items"]["properties"]
     assert entry["origin"]["enum"] == ["*", "north", "south"]
     nodes = {
-        lm: schema["$defs"][part["$ref"].removeprefix("#/$defs/")]["items"]["properties"]["node"]["enum"]
+        lm: list(schema["$defs"][part["$ref"].removeprefix("#/$defs/")]["properties"])
         for lm, part in entry["nodes"]["properties"].items()
     }
     assert nodes == {"chat": ["north", "south"], "draw": ["south"]}
