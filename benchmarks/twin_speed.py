@@ -56,7 +56,7 @@ def schedule(cluster: Cluster, slots: int, rng: np.random.Generator) -> Schedule
         p = int(np.argmax(patterns[n].active.sum(axis=1))) if full else int(rng.integers(len(patterns[n].active)))
         for i, allocation in enumerate(patterns[n].deployment(int(n), p).allocations):
             cores[t, n, i], vgpus[t, n, i] = allocation.cores, allocation.vgpus
-    return Schedule(targets, cores, vgpus, decided)
+    return Schedule.fixed(targets, cores, vgpus, decided)
 
 
 def measure(work: Callable[[], int]) -> tuple[float, float]:
@@ -84,7 +84,7 @@ def streamed(fresh: Twin, arrivals: Arrivals, decisions: Schedule, step: int, ro
     twin, seen, slot_s = fresh.copy(), 0, fresh.cluster.slot_s
     for t in range(0, decisions.targets.shape[0], step):
         part = arrivals.between(t * slot_s, (t + step) * slot_s)
-        seen += len(twin.run(part, Schedule(*(array[t : t + step] for array in decisions)), room))
+        seen += len(twin.run(part, decisions.slots(t, t + step), room))
     if seen + twin.waiting != len(arrivals):
         raise AssertionError("requests were lost")
     return len(arrivals)
@@ -95,7 +95,7 @@ def slot_by_slot(fresh: Twin, parts: list[Arrivals], decisions: Schedule) -> int
     twin = fresh.copy()
     for t, arrivals in enumerate(parts):
         twin.route(RoutingPlan(decisions.targets[t]))
-        twin.run(arrivals, Schedule(*(array[t : t + 1] for array in decisions)))
+        twin.run(arrivals, decisions.slots(t, t + 1))
     return sum(map(len, parts))
 
 
@@ -146,7 +146,7 @@ def memory(cluster: Cluster, slots: int) -> None:
         shifted = Arrivals(arrivals.time_s + start * cluster.slot_s, arrivals.origin, arrivals.lm, arrivals.prompts)
         for t in range(block):
             part = shifted.between((start + t) * cluster.slot_s, (start + t + 1) * cluster.slot_s)
-            seen += len(twin.run(part, Schedule(*(array[t : t + 1] for array in decisions))))
+            seen += len(twin.run(part, decisions.slots(t, t + 1)))
         if (start // block) % max(slots // block // 5, 1) == 0 or start + block >= slots:
             most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
             print(f"  slot {start + block:>8,}: {seen:>10,} records, {most:7.1f} MiB at most")

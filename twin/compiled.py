@@ -30,13 +30,20 @@ _log = logging.getLogger(__name__)
 
 F = TypeVar("F", bound=Callable[..., object])
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "_nrt": False}
+_INNER = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+"""Of functions that compiled ones alone call: what would let Python call them took most of the time of compiling."""
 KEPT = list[Any]()
 """Functions whose machine code is kept, of the modules that are imported: Numba's dispatchers."""
 
 
 def compiled(function: F) -> F:
     """Compile a function that allocates nothing and that compiled ones call: it is inlined there."""
-    return cast("F", njit(forceinline=True, **_OPTIONS)(function))
+    return cast("F", njit(forceinline=True, **_INNER)(function))
+
+
+def compiled_call(function: F) -> F:
+    """Compile a function that allocates nothing and is large: those that call it do call it."""
+    return cast("F", njit(**_INNER)(function))
 
 
 def compiled_entry(function: F) -> F:

@@ -1,18 +1,24 @@
 """Compiled: one slot, or many, of the whole testbed in one call (docs/twin.md).
 
 Pods do not depend on requests: their life in a slot is worked out first (`twin.pods`). A pod that is ready within a
-slot stays
-ready to its end, because deletes happen at slot starts. What remains are FIFO queues with servers of known speed:
-alone on
-its GPU, or on CPU quota, a pod's queue is a recursion without events; pods that share a GPU go from event to event.
+slot stays ready to its end, because deletes happen at slot starts. What remains are FIFO queues with servers of known
+speed: alone on its GPU, or on CPU quota, a pod's queue is a recursion without events; pods that share a GPU go from
+event to event.
+
+Under a fixed plan all requests of a slot are routed first, then each node is played to the slot's end. Under an open
+one, requests are routed one after the other, and a node is played up to the moment at which an origin looks at it. News
+of age is another state of the same cluster, that much behind; what happens there is not recorded.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from domain.decisions import NOWHERE
 from domain.moments import last_before, verge
-from twin.compiled import compiled, compiled_entry
+from twin.batches import serve_batches
+from twin.choice import deal, look
+from twin.compiled import compiled, compiled_call, compiled_entry
 from twin.layout import (
     ARRIVAL,
     BUSY,
@@ -29,17 +35,19 @@ from twin.layout import (
     SERVING,
     SLOT,
     VGPUS,
+    WAITING,
     WORK,
     FloatArray,
     IntArray,
     Output,
     Schedule,
-    Scratch,
     State,
-    Tables,
 )
 from twin.pods import admit, apply_deployment, live
-from twin.queues import dispatch, end, expire, moment
+from twin.queues import arrive, divide, end, expire, moment, refuse, send
+from twin.scratch import Scratch
+from twin.sharing import set_paces
+from twin.tables import Tables
 
 border, last_moment = compiled(verge), compiled(last_before)
 
@@ -84,24 +92,6 @@ def serve_alone(tables: Tables, state: State, out: Output, n: int, i: int, t0: f
         if pod[HEAD] < 0:
             return
         now, work = max(now, stop), state.pool_f[pod[HEAD], LEFT] * pace
-
-
-@compiled
-def set_paces(tables: Tables, state: State, scratch: Scratch, n: int, running: int) -> None:
-    """Set what a prompt takes in each of the first `running` pods of `scratch.busy`, which all are busy."""
-    weight, busy, on_gpu, gpus = scratch.weight, scratch.busy, state.on_gpu, tables.gpus[n]
-    for p in range(gpus):
-        weight[p] = 0.0
-        for b in range(running):
-            weight[p] += on_gpu[n, busy[b], p]
-    for b in range(running):
-        i = busy[b]
-        share = 0.0
-        for p in range(gpus):
-            if on_gpu[n, i, p] > 0:
-                share += weight[p]
-        fixed, compute = tables.gpu_ns[n, i, 0], tables.gpu_ns[n, i, 1]
-        scratch.pace[b] = fixed + np.rint(compute * share / state.pod_i[n, i, VGPUS])
 
 
 @compiled
@@ -152,9 +142,11 @@ def serve_sharing(
         now = after
 
 
-@compiled
-def serve_node(tables: Tables, state: State, out: Output, scratch: Scratch, n: int, t0: float, t1: float) -> None:
+def serve_queues(tables: Tables, state: State, out: Output, scratch: Scratch, n: int, t0: float, t1: float) -> None:
     """Serve all queues of node n from t0 to t1, then end what has expired."""
+    if tables.by_batch:
+        serve_batches(tables, state, out, scratch, n, t0, t1)
+        return
     pod_i, on_gpu = state.pod_i, state.on_gpu
     lms = pod_i.shape[1]
     tenants = 0
@@ -185,39 +177,169 @@ def serve_node(tables: Tables, state: State, out: Output, scratch: Scratch, n: i
         expire(tables, state, out, n, i, t1)
 
 
+serve_node, serve_node_called = compiled(serve_queues), compiled_call(serve_queues)
+
+
+def begin_slot(tables: Tables, state: State, n: int, t0: float, t1: float, schedule: Schedule, t: int) -> None:
+    """Begin slot t of the schedule, from t0 to t1, on node n: its deployment, and the life of its pods."""
+    if schedule.decided[t, n] != 0:
+        apply_deployment(tables, state, n, t0, schedule.cores[t, n], schedule.vgpus[t, n])
+        admit(tables, state, n, t0)
+    live(tables, state, n, t1)
+
+
+begin, begin_called = compiled(begin_slot), compiled_call(begin_slot)
+
+
+def put_into_queues(
+    tables: Tables,
+    state: State,
+    scratch: Scratch,
+    nodes: IntArray,
+    request: int,
+    at_s: float,
+    origin: int,
+    i: int,
+    prompts: int,
+    target: int,
+    parts: int,
+) -> None:
+    """Send a request to its target, or its parts to `nodes` as they were dealt (`scratch.dealt`)."""
+    state.counters[WAITING] += 1
+    whole = divide(state, parts, prompts) if parts > 1 else -1
+    j = 0
+    while parts > 0:
+        n, share = target, prompts
+        if whole >= 0:
+            n, share = nodes[j], scratch.dealt[j]
+        if share > 0:
+            send(tables, state, request, at_s, origin, i, share, n, whole)
+            parts -= 1
+        j += 1
+
+
+enter, enter_news = compiled(put_into_queues), compiled_call(put_into_queues)
+
+
+@compiled_call
+def follow(
+    tables: Tables,
+    news: State,
+    waste: Output,
+    scratch: Scratch,
+    n: int,
+    r: float,
+    t0: float,
+    t1: float,
+    schedule: Schedule,
+    t: int,
+) -> None:
+    """Play node n of the news up to r, which lies in slot t or the one before."""
+    clock = news.clock
+    while clock[n] < r:
+        until = t0 if clock[n] < t0 < r else r
+        news.counters[ENDED] = 0
+        serve_node_called(tables, news, waste, scratch, n, clock[n], until)
+        clock[n] = until
+        if until == t0:
+            begin_called(tables, news, n, t0, t1, schedule, t)
+
+
 @compiled_entry
 def advance(
     tables: Tables,
     state: State,
+    news: State,
     time_s: FloatArray,
     origin: IntArray,
     lm: IntArray,
     prompts: IntArray,
     schedule: Schedule,
     out: Output,
+    waste: Output,
     scratch: Scratch,
 ) -> int:
     """Run the slots that the schedule covers, from the state's slot on; return how many records were written.
 
-    Arrivals are in order of time and lie within those slots. The state's pools and the output must have room for all
-    that wait or arrive.
+    Arrivals are in order of time and lie within those slots. The pools of the state, and the outputs, must have room
+    for all that wait or arrive. `news` is `state` itself where news is not of age.
     """
-    counters, slot_s, slots = state.counters, tables.slot_s, schedule.targets.shape[0]
+    counters, slot_s, slots, clock = state.counters, tables.slot_s, schedule.targets.shape[0], state.clock
     counters[ENDED] = 0
-    q = 0
+    aged, q, nodes = tables.news_ns > 0.0, 0, state.pod_i.shape[0]
     for t in range(slots):
         start_s, end_s = counters[SLOT] * slot_s, (counters[SLOT] + 1) * slot_s
         t0, t1, first_s, beyond_s = moment(start_s), moment(end_s), border(start_s), border(end_s)
         state.arrived_in_slot[:] = 0
-        while q < time_s.shape[0] and (time_s[q] < beyond_s or t == slots - 1):
-            at_s = start_s if time_s[q] < first_s else last_moment(end_s) if time_s[q] >= beyond_s else time_s[q]
-            dispatch(tables, state, out, at_s, origin[q], lm[q], prompts[q], schedule.targets[t, origin[q], lm[q]])
+        for n in range(nodes):
+            begin(tables, state, n, t0, t1, schedule, t)
+            clock[n] = t0
+            if aged and news.clock[n] >= t0:  # at the start of the run alone
+                begin_called(tables, news, n, t0, t1, schedule, t)
+        is_open = schedule.is_open[t] != 0
+        while True:
+            coming = q < time_s.shape[0] and (time_s[q] < beyond_s or t == slots - 1)
+            at_s, o, i, allowed = end_s, 0, 0, nodes
+            if coming:
+                at_s = start_s if time_s[q] < first_s else last_moment(end_s) if time_s[q] >= beyond_s else time_s[q]
+                o, i = origin[q], lm[q]
+                allowed = 0
+            at = moment(at_s)
+            row = min(o, schedule.allowed.shape[1] - 1)
+            if coming and is_open:
+                while allowed < schedule.allowed.shape[3] and schedule.allowed[t, row, i, allowed] >= 0:
+                    allowed += 1
+            known = 0
+            for j in range(allowed):
+                n, own = j, True
+                if coming:
+                    n = schedule.allowed[t, row, i, j]
+                    own = not aged or n == o
+                if own and clock[n] < at:
+                    serve_node(tables, state, out, scratch, n, clock[n], at)
+                    clock[n] = at
+                if coming:
+                    scratch.seconds[j] = np.inf
+                    if own:
+                        known += look(tables, state, state, scratch, j, n, i, o, at, at)
+                    else:
+                        follow(tables, news, waste, scratch, n, at - tables.news_ns, t0, t1, schedule, t)
+                        r = max(at - tables.news_ns, news.clock[n])
+                        known += look(tables, state, news, scratch, j, n, i, o, at, r)
+            if not coming:
+                break
+            request, target, parts = arrive(state, o, i, prompts[q]), schedule.targets[t, o, i], 1
+            if is_open:
+                target = NOWHERE
+                if allowed > 0:
+                    sets, weight = schedule.allowed[t, row, i], schedule.weight[t, row, i]
+                    parts = deal(tables, state, scratch, sets, weight, known, i, o, at, prompts[q])
+                    for j in range(allowed):
+                        if scratch.dealt[j] == prompts[q]:
+                            target = sets[j]
+            if target == NOWHERE and parts == 1:
+                refuse(state, out, request, at_s, o, i, prompts[q])
+            else:
+                enter(
+                    tables, state, scratch, schedule.allowed[t, row, i], request, at_s, o, i, prompts[q], target, parts
+                )
+                if aged:
+                    enter_news(
+                        tables,
+                        news,
+                        scratch,
+                        schedule.allowed[t, row, i],
+                        request,
+                        at_s,
+                        o,
+                        i,
+                        prompts[q],
+                        target,
+                        parts,
+                    )
             q += 1
-        for n in range(state.pod_i.shape[0]):
-            if schedule.decided[t, n] != 0:
-                apply_deployment(tables, state, n, t0, schedule.cores[t, n], schedule.vgpus[t, n])
-                admit(tables, state, n, t0)
-            live(tables, state, n, t1)
-            serve_node(tables, state, out, scratch, n, t0, t1)
+        if aged:
+            for n in range(nodes):
+                follow(tables, news, waste, scratch, n, max(t0, t1 - tables.news_ns), t0, t1, schedule, t)
         counters[SLOT] += 1
     return int(counters[ENDED])

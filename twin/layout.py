@@ -1,4 +1,4 @@
-"""How the compiled engine lays a cluster and its state out in arrays: column numbers, and the tables of a cluster.
+"""How the compiled engine lays the state of a cluster out in arrays, and by which numbers their columns are known.
 
 Moments and durations are whole numbers of nanoseconds, held as doubles (docs/twin.md, Time): infinity is one of them,
 and nothing overflows.
@@ -13,28 +13,42 @@ from numpy.typing import ArrayLike, NDArray
 
 from domain.cluster import Cluster
 from domain.moments import NS_PER_S
+from domain.serving import Batching
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 # pod_i [N, I, POD_I]
-PHASE, CORES, VGPUS, WANT, WANT_CORES, WANT_VGPUS, HEAD, TAIL, REQUESTS, PROMPTS, SERVING = range(11)
-POD_I = 11
+PHASE, CORES, VGPUS, WANT, WANT_CORES, WANT_VGPUS, HEAD, TAIL, REQUESTS, PROMPTS, SERVING, COPIES = range(12)
+POD_I = 12
 # pod_f [N, I, POD_F]; PHASE_END of a READY pod is the moment it got ready
 PHASE_END, WANT_SINCE, BUSY = range(3)
 POD_F = 3
 # in_hand [N, I, IN_HAND]: where SERVING, what the head of the queue still takes at PACE, the time of a prompt
 WORK, PACE = range(2)
 IN_HAND = 2
-# pool_i [capacity, POOL_I], pool_f [capacity, POOL_F]: the requests that have not ended, as linked lists.
+# batch_i [N, I, C, BATCH_I], batch_f [N, I, C, BATCH_F]: the batch that a copy has in hand, SIZE 0 where it has none.
+# MEMBERS: prompts of it whose requests have not left; RUNS: what is left of it where a unit takes UNIT, 0 at first.
+SIZE, MEMBERS = range(2)
+BATCH_I = 2
+RUNS, UNIT = range(2)
+BATCH_F = 2
+# pool_i [capacity, POOL_I], pool_f [capacity, POOL_F]: requests and parts that have not ended, as linked lists.
 # ARRIVAL: seconds, as they were given. LEFT: prompts that were not finished when it was last taken up, a whole number.
-REQUEST, ORIGIN, BATCH, NEXT, PREVIOUS, INTERRUPTIONS = range(6)
-POOL_I = 6
+# WHOLE: where it is a part, the place of the request in whole_i; else -1.
+REQUEST, ORIGIN, BATCH, NEXT, PREVIOUS, INTERRUPTIONS, WHOLE = range(7)
+POOL_I = 7
 ARRIVAL, JOIN, LEFT, INFERENCE = range(4)
 POOL_F = 4
-# counters [COUNTERS], longest [1]
-FREE, FRESH, WAITING, ARRIVED, SLOT, ENDED = range(6)
-COUNTERS = 6
+# whole_i [capacity, WHOLE_I], whole_f [capacity, WHOLE_F]: requests in several parts, and the part to be told of.
+# W_LAST: when it is back; of one that expired its inference.
+W_PARTS, W_PROMPTS, W_INTERRUPTIONS, W_EXPIRED, W_WORKED, W_TARGET, W_NEXT = range(7)
+WHOLE_I = 7
+W_LAST, W_UPLINK, W_QUEUE, W_INFERENCE, W_DOWNLINK = range(5)
+WHOLE_F = 5
+# counters [COUNTERS], longest [1]. PLACES: of the pool in use; WHOLES: of whole_i in use.
+FREE, FRESH, WAITING, ARRIVED, SLOT, ENDED, PLACES, FREE_WHOLE, FRESH_WHOLE, WHOLES = range(10)
+COUNTERS = 10
 # arrived_in_slot [N, I, 2]
 ARRIVED_REQUESTS, ARRIVED_PROMPTS = range(2)
 # record_i [RECORD_I, R], record_f [RECORD_F, R]
@@ -46,81 +60,9 @@ RECORD_F = 5
 OFF_PHASE, STARTING, READY, TERMINATING = range(4)
 
 
-class Tables(NamedTuple):
-    """A cluster as the engine reads it; never written."""
-
-    cores: IntArray
-    """[N]"""
-    gpus: IntArray
-    """[N]"""
-    vgpus_per_gpu: IntArray
-    """[N]"""
-    memory: FloatArray
-    """[N, 2] RAM and vRAM, GB."""
-    gpu_gb: FloatArray
-    """[N] vRAM of one GPU, GB."""
-    pod_gb: FloatArray
-    """[N, I, 3] what a pod holds: RAM on the CPU, RAM on vGPUs, vRAM on vGPUs, GB."""
-    host_cores: IntArray
-    """[I]"""
-    pod_ns: FloatArray
-    """[I, 3] start on CPU, start on vGPUs, stop."""
-    payload: FloatArray
-    """[I, 2] bytes per prompt up and down."""
-    cpu_ns: FloatArray
-    """[N, I, cores + 1] for a prompt, infinite where the LM does not run."""
-    gpu_ns: FloatArray
-    """[N, I, 2] fixed and compute part of a prompt, infinite where the LM does not run."""
-    network: FloatArray
-    """[N, N, 2] latency in seconds and seconds per byte, origin first."""
-    slot_s: float
-    """Length of a slot, seconds: slot t begins at the nanosecond nearest to t * slot_s."""
-    deadline_ns: float
-    pending_timeout_ns: float
-
-
 def whole_ns(seconds: ArrayLike) -> FloatArray:
     """Return durations in whole nanoseconds."""
     return np.rint(np.multiply(seconds, NS_PER_S))
-
-
-def tables(cluster: Cluster) -> Tables:
-    """Lay a cluster out for the engine; a prompt takes at least a nanosecond."""
-    nodes, lms = cluster.nodes, cluster.lms
-    most = max(node.cpu_cores for node in nodes)
-    cpu = np.full((len(nodes), len(lms), most + 1), np.inf)
-    gpu = np.full((len(nodes), len(lms), 2), np.inf)
-    pod_gb = np.tile(np.array([[lm.ram_gb, lm.ram_gb, lm.vram_gb] for lm in lms], dtype=np.float64), (len(nodes), 1, 1))
-    pod_gb[[node.unified_memory for node in nodes], :, 1:] = [[lm.unified_memory_gb, 0.0] for lm in lms]
-    known: dict[tuple[str, str | None, int], int] = {}
-    for n, node in enumerate(nodes):
-        twin = known.setdefault((node.cpu_model, node.gpu_model, node.cpu_cores), n)
-        if twin < n:
-            cpu[n], gpu[n] = cpu[twin], gpu[twin]
-            continue
-        for i, lm in enumerate(lms):
-            if not lm.gpu_only:
-                cpu[n, i, 1 : node.cpu_cores + 1] = [cluster.cpu_seconds(n, i, c) for c in range(1, node.cpu_cores + 1)]
-            profile = lm.gpu_profiles.get(node.gpu_model) if node.gpu_model else None
-            if profile is not None:
-                gpu[n, i] = profile.fixed_s, profile.compute_s
-    return Tables(
-        cores=np.array([node.cpu_cores for node in nodes], dtype=np.int64),
-        gpus=np.array([node.gpus for node in nodes], dtype=np.int64),
-        vgpus_per_gpu=np.array([node.vgpus_per_gpu for node in nodes], dtype=np.int64),
-        memory=np.array([[node.ram_gb, node.vram_gb] for node in nodes], dtype=np.float64),
-        gpu_gb=np.array([node.gpu_vram_gb for node in nodes], dtype=np.float64),
-        pod_gb=pod_gb,
-        host_cores=np.array([lm.host_cores for lm in lms], dtype=np.int64),
-        pod_ns=whole_ns([[lm.start_cpu_s, lm.start_gpu_s, lm.stop_s] for lm in lms]),
-        payload=np.array([[lm.uplink_bytes, lm.downlink_bytes] for lm in lms], dtype=np.float64),
-        cpu_ns=np.maximum(whole_ns(cpu), 1.0),
-        gpu_ns=np.maximum(whole_ns(gpu), [0.0, 1.0]),
-        network=np.ascontiguousarray(np.stack([cluster.latency_s, cluster.seconds_per_byte], axis=2), dtype=np.float64),
-        slot_s=float(cluster.slot_s),
-        deadline_ns=float(whole_ns(cluster.deadline_s)),
-        pending_timeout_ns=float(whole_ns(cluster.pending_timeout_s)),
-    )
 
 
 class State(NamedTuple):
@@ -131,10 +73,18 @@ class State(NamedTuple):
     in_hand: FloatArray
     on_gpu: IntArray
     """[N, I, P] vGPUs of the pod on each physical GPU of the node."""
+    batch_i: IntArray
+    batch_f: FloatArray
+    clock: FloatArray
+    """[N] the moment up to which the node was played."""
     arrived_in_slot: IntArray
     counters: IntArray
     longest: FloatArray
     """[1] the longest uplink seen: bounds how far the FIFO order strays from the order of arrival."""
+    whole_i: IntArray
+    whole_f: FloatArray
+    taken: IntArray
+    """[capacity, C] prompts of a request in the batch that each copy has in hand."""
     pool_i: IntArray
     pool_f: FloatArray
 
@@ -145,79 +95,113 @@ class State(NamedTuple):
         pod_i = np.zeros((n, i, POD_I), dtype=np.int64)
         pod_i[:, :, [HEAD, TAIL]] = -1
         counters = np.zeros(COUNTERS, dtype=np.int64)
-        counters[FREE] = -1
+        counters[[FREE, FREE_WHOLE]] = -1
         gpus = max(1, max(node.gpus for node in cluster.nodes))
+        serving = cluster.serving
+        copies = gpus if serving.copies else int(serving.batching is not Batching.NONE)
         return cls(
             pod_i,
             np.zeros((n, i, POD_F)),
             np.zeros((n, i, IN_HAND)),
             np.zeros((n, i, gpus), dtype=np.int64),
+            np.zeros((n, i, copies, BATCH_I), dtype=np.int64),
+            np.zeros((n, i, copies, BATCH_F)),
+            np.zeros(n),
             np.zeros((n, i, 2), dtype=np.int64),
             counters,
             np.zeros(1),
+            np.zeros((0, WHOLE_I), dtype=np.int64),
+            np.zeros((0, WHOLE_F)),
+            np.zeros((capacity, copies), dtype=np.int64),
             np.zeros((capacity, POOL_I), dtype=np.int64),
             np.zeros((capacity, POOL_F)),
         )
 
     def copy(self) -> State:
         """An independent copy."""
-        used = int(self.counters[FRESH])
+        used, whole = int(self.counters[FRESH]), int(self.counters[FRESH_WHOLE])
         return State(
             self.pod_i.copy(),
             self.pod_f.copy(),
             self.in_hand.copy(),
             self.on_gpu.copy(),
+            self.batch_i.copy(),
+            self.batch_f.copy(),
+            self.clock.copy(),
             self.arrived_in_slot.copy(),
             self.counters.copy(),
             self.longest.copy(),
+            self.whole_i[:whole].copy(),
+            self.whole_f[:whole].copy(),
+            self.taken[:used].copy(),
             self.pool_i[:used].copy(),
             self.pool_f[:used].copy(),
         )
 
-    def with_room(self, extra: int) -> State:
-        """This state, or one with larger pools, such that `extra` more requests fit."""
-        need = int(self.counters[WAITING]) + extra  # places that were freed are used before fresh ones
-        if need <= self.pool_i.shape[0]:
-            return self
-        used, capacity = int(self.counters[FRESH]), max(need, 2 * self.pool_i.shape[0])
-        pool_i, pool_f = np.empty((capacity, POOL_I), dtype=np.int64), np.empty((capacity, POOL_F))
-        pool_i[:used], pool_f[:used] = self.pool_i[:used], self.pool_f[:used]
-        return self._replace(pool_i=pool_i, pool_f=pool_f)
+    def with_room(self, places: int, wholes: int) -> State:
+        """This state, or one with larger pools, such that so many places more, and requests in parts, fit."""
+        state = self
+        # Places that were freed are used before fresh ones.
+        need, used = int(self.counters[PLACES]) + places, int(self.counters[FRESH])
+        if need > self.pool_i.shape[0]:
+            size = max(need, 2 * self.pool_i.shape[0])
+            state = state._replace(**{name: _larger(getattr(self, name), used, size) for name in _POOLS})
+        need, used = int(self.counters[WHOLES]) + wholes, int(self.counters[FRESH_WHOLE])
+        if need > self.whole_i.shape[0]:
+            size = max(need, 2 * self.whole_i.shape[0])
+            state = state._replace(**{name: _larger(getattr(self, name), used, size) for name in _WHOLES})
+        return state
 
 
-class Scratch(NamedTuple):
-    """Room that the engine works in; it keeps nothing between calls and allocates nothing itself."""
-
-    weight: FloatArray
-    """[P] busy vGPUs on each physical GPU of the node in hand."""
-    tenant: IntArray
-    """[I] LMs whose pods on vGPUs are ready and have requests."""
-    busy: IntArray
-    """[I] LMs whose pods are busy."""
-    pace: FloatArray
-    """[I] what a prompt takes in each busy pod."""
-    work: FloatArray
-    """[I] what the request in hand still takes there."""
+_POOLS, _WHOLES = ("taken", "pool_i", "pool_f"), ("whole_i", "whole_f")
+GROWS = frozenset((*_POOLS, *_WHOLES))
+"""Fields of State whose arrays grow with what waits."""
 
 
-def scratch(state: State) -> Scratch:
-    """Room for a cluster of the size of `state`."""
-    lms, gpus = state.on_gpu.shape[1:]
-    index, duration = np.zeros((2, lms), dtype=np.int64), np.zeros((2, lms))
-    return Scratch(np.zeros(gpus), *index, *duration)
+def _larger(array: NDArray[np.generic], used: int, size: int) -> NDArray[np.generic]:
+    grown = np.zeros((size, *array.shape[1:]), dtype=array.dtype)
+    grown[:used] = array[:used]
+    return grown
 
 
 class Schedule(NamedTuple):
     """Decisions for T slots in a row."""
 
     targets: IntArray
-    """[T, N, I] routing plans."""
+    """[T, N, I] fixed routing plans."""
     cores: IntArray
     """[T, N, I]"""
     vgpus: IntArray
     """[T, N, I]"""
     decided: IntArray
     """[T, N] 0 where the node keeps what it has."""
+    is_open: IntArray
+    """[T] 1 where the routing plan is the open one below."""
+    allowed: IntArray
+    """[T, N or 1, I, A] nodes that an origin, or any, may use for an LM; -1 behind the last."""
+    weight: FloatArray
+    """[T, N or 1, I, A] their weights."""
+
+    @classmethod
+    def fixed(cls, targets: IntArray, cores: IntArray, vgpus: IntArray, decided: IntArray) -> Schedule:
+        """Return a schedule of fixed plans."""
+        slots, _, lms = targets.shape
+        nobody = np.full((slots, 1, lms, 1), -1, dtype=np.int64)
+        return cls(targets, cores, vgpus, decided, np.zeros(slots, dtype=np.int64), nobody, np.ones(nobody.shape))
+
+    def slots(self, first: int, last: int) -> Schedule:
+        """Return that of slots `first` to `last`, without the last."""
+        return Schedule._make(array[first:last] for array in self)
+
+
+def allowed(weights: FloatArray) -> tuple[IntArray, FloatArray]:
+    """Return `allowed` and `weight` of a Schedule, [R, I, A] each, for the weights of an open plan ([R, I, N])."""
+    usable = weights > 0.0
+    most = max(1, int(usable.sum(axis=2).max(initial=0)))
+    order = np.argsort(~usable, axis=2, kind="stable")[:, :, :most]
+    there = np.take_along_axis(usable, order, axis=2)
+    weight = np.take_along_axis(weights, order, axis=2)
+    return np.where(there, order, -1).astype(np.int64), np.where(there, weight, 1.0)
 
 
 class Output(NamedTuple):

@@ -13,6 +13,7 @@ from twin.layout import (
     ARRIVED_REQUESTS,
     BATCH,
     BUSY,
+    COPIES,
     CORES,
     HEAD,
     JOIN,
@@ -33,8 +34,8 @@ from twin.layout import (
     WANT_VGPUS,
     WORK,
     State,
-    Tables,
 )
+from twin.tables import Tables
 
 
 def observe(cluster: Cluster, tables: Tables, state: State) -> Snapshot:
@@ -57,9 +58,12 @@ def observe(cluster: Cluster, tables: Tables, state: State) -> Snapshot:
     with np.errstate(invalid="ignore"):  # inf / inf: a pod that cannot run at all has done nothing
         unfinished = np.fmin(left, np.ceil(in_hand[:, WORK] / in_hand[:, PACE]))
     left = np.where(pod[:, :, SERVING][waiting] == 1, unfinished, left)
-    backlog[waiting] -= state.pool_i[at, BATCH] - left.astype(np.int64)
+    if not tables.by_batch:  # there, prompts are taken off as they are finished
+        backlog[waiting] -= state.pool_i[at, BATCH] - left.astype(np.int64)
     held_cores = np.where(on_vgpus, tables.host_cores, pod[:, :, CORES]) * holds
+    copies = np.maximum(pod[:, :, COPIES], 1)
     ram_on_cpu, ram_on_vgpus, vram = np.moveaxis(tables.pod_gb, 2, 0)
+    ram_on_vgpus, vram = ram_on_vgpus * copies, vram * copies
     timed = (phase == STARTING) | (phase == TERMINATING)
     return Snapshot(
         slot=int(state.counters[SLOT]),

@@ -10,10 +10,13 @@ from domain.cluster import SLACK_GB
 from twin.compiled import compiled
 from twin.layout import (
     BUSY,
+    COPIES,
     CORES,
     HEAD,
     INTERRUPTIONS,
     LEFT,
+    MEMBERS,
+    NEXT,
     OFF_PHASE,
     PACE,
     PHASE,
@@ -30,12 +33,12 @@ from twin.layout import (
     WORK,
     IntArray,
     State,
-    Tables,
 )
+from twin.tables import Tables
 
 
 @compiled
-def fits(tables: Tables, state: State, n: int, i: int) -> bool:
+def fits(tables: Tables, state: State, n: int, i: int, copies: int) -> bool:
     """True where the wanted pod of LM i fits into what node n's pods do not hold, all GPUs taken together."""
     pod, pod_gb = state.pod_i, tables.pod_gb
     free_cores, free_vgpus = tables.cores[n], tables.gpus[n] * tables.vgpus_per_gpu[n]
@@ -45,8 +48,8 @@ def fits(tables: Tables, state: State, n: int, i: int) -> bool:
             if pod[n, j, VGPUS] > 0:
                 free_cores -= tables.host_cores[j]
                 free_vgpus -= pod[n, j, VGPUS]
-                free_ram -= pod_gb[n, j, 1]
-                free_vram -= pod_gb[n, j, 2]
+                free_ram -= pod[n, j, COPIES] * pod_gb[n, j, 1]
+                free_vram -= pod[n, j, COPIES] * pod_gb[n, j, 2]
             else:
                 free_cores -= pod[n, j, CORES]
                 free_ram -= pod_gb[n, j, 0]
@@ -54,10 +57,21 @@ def fits(tables: Tables, state: State, n: int, i: int) -> bool:
         return bool(
             tables.host_cores[i] <= free_cores
             and pod[n, i, WANT_VGPUS] <= free_vgpus
-            and pod_gb[n, i, 1] <= free_ram + SLACK_GB
-            and pod_gb[n, i, 2] <= free_vram + SLACK_GB
+            and copies * pod_gb[n, i, 1] <= free_ram + SLACK_GB
+            and copies * pod_gb[n, i, 2] <= free_vram + SLACK_GB
         )
     return bool(pod[n, i, WANT_CORES] <= free_cores and pod_gb[n, i, 0] <= free_ram + SLACK_GB)
+
+
+@compiled
+def held_gb(tables: Tables, state: State, n: int, i: int, p: int) -> float:
+    """Return the vRAM of GPU p that pods of node n other than LM i's hold."""
+    pod, on_gpu, held = state.pod_i, state.on_gpu, 0.0
+    for j in range(pod.shape[1]):
+        if j != i and on_gpu[n, j, p] > 0:
+            part = 1.0 if pod[n, j, COPIES] > 1 else on_gpu[n, j, p] / pod[n, j, VGPUS]
+            held += tables.pod_gb[n, j, 2] * part
+    return float(held)
 
 
 @compiled
@@ -71,18 +85,29 @@ def place_on_gpus(tables: Tables, state: State, n: int, i: int) -> bool:
     for _ in range(wanted):
         best, most = -1, 0
         for p in range(tables.gpus[n]):
-            free, held = tables.vgpus_per_gpu[n], tables.pod_gb[n, i, 2] * ((on_gpu[n, i, p] + 1) / wanted)
+            free, part = tables.vgpus_per_gpu[n], tables.pod_gb[n, i, 2] * ((on_gpu[n, i, p] + 1) / wanted)
             for j in range(pod.shape[1]):
                 free -= on_gpu[n, j, p]
-                if j != i and on_gpu[n, j, p] > 0:
-                    held += tables.pod_gb[n, j, 2] * (on_gpu[n, j, p] / pod[n, j, VGPUS])
-            if free > most and held <= tables.gpu_gb[n] + SLACK_GB:
+            if free > most and part + held_gb(tables, state, n, i, p) <= tables.gpu_gb[n] + SLACK_GB:
                 best, most = p, free
         if best < 0:
             on_gpu[n, i, :] = 0
             return False
         on_gpu[n, i, best] += 1
     return True
+
+
+@compiled
+def copies_of(tables: Tables, state: State, n: int, i: int) -> int:
+    """Return how many copies the wanted pod holds where its vGPUs are: one for each GPU, if there is the memory."""
+    spans = 0
+    for p in range(tables.gpus[n]):
+        if state.on_gpu[n, i, p] > 0:
+            spans += 1
+            whole = tables.pod_gb[n, i, 2] + held_gb(tables, state, n, i, p)
+            if not tables.copies or whole > tables.gpu_gb[n] + SLACK_GB:
+                return 1
+    return spans if spans > 1 and fits(tables, state, n, i, spans) else 1
 
 
 @compiled
@@ -101,7 +126,8 @@ def admit(tables: Tables, state: State, n: int, now: float) -> None:
         if best < 0:
             return
         since, index = best_since, best
-        if fits(tables, state, n, best) and place_on_gpus(tables, state, n, best):
+        if fits(tables, state, n, best, 1) and place_on_gpus(tables, state, n, best):
+            pod[n, best, COPIES] = copies_of(tables, state, n, best)
             pod[n, best, WANT] = 0
             pod[n, best, PHASE] = STARTING
             pod[n, best, CORES] = pod[n, best, WANT_CORES]
@@ -112,16 +138,37 @@ def admit(tables: Tables, state: State, n: int, now: float) -> None:
 
 @compiled
 def stop(tables: Tables, state: State, n: int, i: int, now: float) -> None:
-    """Turn the pod TERMINATING; the request in hand keeps its finished prompts and loses the work on the next."""
+    """Turn the pod TERMINATING; requests in hand keep their finished prompts and lose the work on others."""
     state.pod_i[n, i, PHASE] = TERMINATING
     state.pod_f[n, i, PHASE_END] = now + tables.pod_ns[i, 2]
-    if state.pod_i[n, i, SERVING] == 1:
+    if tables.by_batch:
+        lose_batches(state, n, i)
+    elif state.pod_i[n, i, SERVING] == 1:
         head = state.pod_i[n, i, HEAD]
         left = np.ceil(state.in_hand[n, i, WORK] / state.in_hand[n, i, PACE])
         if left < state.pool_f[head, LEFT]:  # false, too, where a pod that cannot run at all has done nothing
             state.pool_f[head, LEFT] = left
         state.pool_i[head, INTERRUPTIONS] += 1
         state.pod_i[n, i, SERVING] = 0
+
+
+@compiled
+def lose_batches(state: State, n: int, i: int) -> None:
+    """Drop the batches that a pod has in hand; their prompts wait again."""
+    members = 0
+    for c in range(state.batch_i.shape[2]):
+        members += state.batch_i[n, i, c, MEMBERS]
+        state.batch_i[n, i, c, :] = 0
+    place = state.pod_i[n, i, HEAD]
+    while members > 0:
+        inside = 0
+        for c in range(state.taken.shape[1]):
+            inside += state.taken[place, c]
+            state.taken[place, c] = 0
+        if inside > 0:
+            state.pool_i[place, INTERRUPTIONS] += 1
+        members -= inside
+        place = state.pool_i[place, NEXT]
 
 
 @compiled

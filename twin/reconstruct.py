@@ -24,6 +24,7 @@ from twin.layout import (
     ARRIVAL,
     ARRIVED,
     BATCH,
+    COPIES,
     CORES,
     FRESH,
     HEAD,
@@ -33,6 +34,7 @@ from twin.layout import (
     ORIGIN,
     PHASE,
     PHASE_END,
+    PLACES,
     POOL_F,
     POOL_I,
     PREVIOUS,
@@ -47,6 +49,7 @@ from twin.layout import (
     WANT_CORES,
     WANT_SINCE,
     WANT_VGPUS,
+    WHOLE,
     IntArray,
     State,
     whole_ns,
@@ -85,6 +88,8 @@ def _pods(cluster: Cluster, snapshot: Snapshot, state: State, gpu: IntArray | No
     pod[:, :, PHASE] = np.where(pending, waits_for, snapshot.phase)
     pod[:, :, CORES] = np.where(pending, 0, snapshot.cores)
     pod[:, :, VGPUS] = np.where(pending, 0, snapshot.vgpus)
+    pod[:, :, COPIES] = 1
+    state.clock[:] = now
     pod[:, :, WANT] = pending
     pod[:, :, WANT_CORES] = np.where(pending, snapshot.cores, 0)
     pod[:, :, WANT_VGPUS] = np.where(pending, snapshot.vgpus, 0)
@@ -127,6 +132,7 @@ def _requests(cluster: Cluster, snapshot: Snapshot, state: State) -> None:
         state.pool_i[rows] = np.zeros(POOL_I, dtype=np.int64)
         state.pool_f[rows] = np.zeros(POOL_F)
         state.pool_i[rows, REQUEST] = rows
+        state.pool_i[rows, WHOLE] = -1
         state.pool_i[rows, ORIGIN] = n
         state.pool_i[rows, BATCH] = sizes
         state.pool_i[rows, NEXT] = np.append(rows[1:], -1)
@@ -137,4 +143,4 @@ def _requests(cluster: Cluster, snapshot: Snapshot, state: State) -> None:
         state.pod_i[n, i, HEAD], state.pod_i[n, i, TAIL] = rows[0], rows[-1]
         state.pod_i[n, i, REQUESTS], state.pod_i[n, i, PROMPTS] = count, prompts
         place += count
-    state.counters[FRESH] = state.counters[WAITING] = state.counters[ARRIVED] = place
+    state.counters[[FRESH, PLACES, WAITING, ARRIVED]] = place
