@@ -152,7 +152,7 @@ class Twin:
         news, waste = state, out
         if self._news is not None:
             news = self._news = self._news.with_room(parts, len(arrivals) * divided)
-            waste = output(most)
+            waste = output(int(news.counters[WAITING]) + len(arrivals))
         ended = engine.advance(
             self._tables,
             state,

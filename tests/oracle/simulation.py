@@ -21,7 +21,6 @@ from tests.oracle.clock import exact, moment, slot_start, whole
 from tests.oracle.dispatch import Dispatcher, downlink, uplink
 from tests.oracle.history import History, busy_so_far, observe, row, to_records
 from tests.oracle.model import Agenda, Copy, Part, Place, Pod, Rank, Request, Wanted
-from tests.oracle.speed import Share, by_demand
 from tests.oracle.work import Work
 
 
@@ -31,14 +30,13 @@ def simulate(
     plans: Sequence[RoutingPlan | None],
     deployments: Sequence[Sequence[Deployment]],
     slots: int,
-    share: Share = by_demand,
 ) -> History:
     """Run `slots` slots from an empty cluster; `plans[t]` and `deployments[t]` are those of slot t.
 
     A slot without a plan keeps the one before it, a node without a deployment what it has. Of two deployments of one
     node the later one counts.
     """
-    return Simulation(cluster, arrivals, plans, deployments, slots, share).run()
+    return Simulation(cluster, arrivals, plans, deployments, slots).run()
 
 
 class Simulation:
@@ -51,7 +49,6 @@ class Simulation:
         plans: Sequence[RoutingPlan | None],
         deployments: Sequence[Sequence[Deployment]],
         slots: int,
-        share: Share,
     ) -> None:
         self.cluster, self.arrivals, self.plans, self.deployments = cluster, arrivals, plans, deployments
         self.slots, self.slot, self.tau = slots, 0, whole(exact(cluster.deadline_s))
@@ -59,7 +56,7 @@ class Simulation:
         self.agenda = Agenda()
         self.places = [[Place(n, i) for i in range(cluster.n_lms)] for n in range(cluster.n_nodes)]
         self.features = Counter[str]()
-        self.work = Work(self.agenda, cluster, self.places, share, self._finish, self.features)
+        self.work = Work(self.agenda, cluster, self.places, self._finish, self.features)
         self.dispatcher = Dispatcher(cluster, self.places, self.features)
         self.requests: list[Request] = []
         self.rows: list[list[tuple[float, ...]]] = [[] for _ in range(slots)]

@@ -6,9 +6,8 @@ Exact fractions would be the same, but their digits double with every busy neigh
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal, localcontext
-from fractions import Fraction
 from functools import cache, lru_cache
 
 from domain.cluster import Cluster
@@ -23,8 +22,6 @@ HALF, CLOSE = Decimal("0.5"), Decimal("0.001")
 
 Customer = tuple[int, int, tuple[tuple[int, int], ...]]
 """A busy pod, or a busy copy: fixed and compute part in nanoseconds, (GPU, vGPUs) of what it has."""
-Share = Callable[[tuple[Customer, ...]], Sequence[int]]
-"""What a prompt takes of each of those that are busy on one node."""
 
 
 def alone(cluster: Cluster, n: int, i: int, allocation: Allocation) -> int:
@@ -60,7 +57,7 @@ def networks(pods: Sequence[Customer]) -> list[list[int]]:
 
 @lru_cache(maxsize=10_000)
 def by_demand(pods: tuple[Customer, ...]) -> Sequence[int]:
-    """Share each GPU by demand: mean value analysis."""
+    """What a prompt takes of each of those that are busy on a node: mean value analysis."""
     takes = [0] * len(pods)
     with localcontext() as context:
         context.prec = DIGITS
@@ -70,15 +67,6 @@ def by_demand(pods: tuple[Customer, ...]) -> Sequence[int]:
             for i, time in zip(group, times, strict=True):
                 takes[i] = nearest(time)
     return takes
-
-
-def by_vgpus(pods: tuple[Customer, ...]) -> Sequence[int]:
-    """Divide the compute part of each GPU by the vGPUs of those that are busy."""
-    busy: Counter[int] = Counter()
-    for _, _, on_gpu in pods:
-        busy.update(dict(on_gpu))
-    slow = [Fraction(sum(busy[p] for p, _ in on_gpu), sum(h for _, h in on_gpu)) for _, _, on_gpu in pods]
-    return [fixed + round(compute * by) for (fixed, compute, _), by in zip(pods, slow, strict=True)]
 
 
 def nearest(time: Decimal) -> int:

@@ -14,7 +14,7 @@ from domain.cluster import Cluster
 from domain.serving import Batching
 from domain.telemetry import Phase
 from tests.oracle.model import Agenda, Batch, Copy, Part, Place, Pod, Rank
-from tests.oracle.speed import Customer, Share, alone, curve, gpu_parts, networks
+from tests.oracle.speed import Customer, alone, by_demand, curve, gpu_parts, networks
 
 
 class Work:
@@ -25,11 +25,10 @@ class Work:
         agenda: Agenda,
         cluster: Cluster,
         places: list[list[Place]],
-        share: Share,
         finished: Callable[[Part], None],
         features: Counter[str],
     ) -> None:
-        self.agenda, self.cluster, self.places, self.share = agenda, cluster, places, share
+        self.agenda, self.cluster, self.places = agenda, cluster, places
         self.finished, self.features = finished, features
 
     def turn(self, place: Place) -> None:
@@ -134,7 +133,7 @@ class Work:
         ]
         on_gpus = [(place.lm, copy) for place, pod, copy, _ in busy if pod.allocation.vgpus]
         customers = tuple(self._customer(n, i, copy) for i, copy in on_gpus)
-        shared = {copy: pace for (_, copy), pace in zip(on_gpus, self.share(customers), strict=True)}
+        shared = {copy: pace for (_, copy), pace in zip(on_gpus, by_demand(customers), strict=True)}
         self.features["networks of three that are busy"] += any(len(group) > 2 for group in networks(customers))
         for place, pod, copy, batch in busy:
             if batch.pace and batch.due == self.agenda.now:

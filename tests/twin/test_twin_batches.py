@@ -14,9 +14,9 @@ from domain.decisions import OFF
 from domain.large_model import CpuProfile, GpuProfile
 from domain.serving import BatchCurve, Batching, Dispatch, Serving
 from domain.telemetry import Outcome
-from tests.oracle.hand import CORE, LM, NODE, SIMULATED, VGPU, Line, World, cluster, gpu_node, play, weighing
+from tests.oracle.hand import CORE, LM, NODE, VGPU, WORLDS, Line, World, cluster, gpu_node, play, weighing
 
-pytestmark = SIMULATED
+pytestmark = WORLDS
 SUCCESS, EXPIRED_RUNNING = Outcome.SUCCESS, Outcome.EXPIRED_RUNNING
 CURVE = BatchCurve(((1, 1.0), (2, 1.5), (4, 2.0)))
 BATCHED = replace(

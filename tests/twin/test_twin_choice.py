@@ -17,9 +17,9 @@ from domain.telemetry import Outcome
 from tests.oracle.hand import (
     CORE,
     NODE,
-    SIMULATED,
     TWO_CORES,
     VGPU,
+    WORLDS,
     Asked,
     Line,
     Played,
@@ -30,7 +30,7 @@ from tests.oracle.hand import (
     weighing,
 )
 
-pytestmark = SIMULATED
+pytestmark = WORLDS
 SUCCESS, EXPIRED_WAITING, UNROUTABLE = Outcome.SUCCESS, Outcome.EXPIRED_WAITING, Outcome.UNROUTABLE
 HERE, THERE = Line(SUCCESS, 0, 0, 2), Line(SUCCESS, 1.5, 0, 2, 2)
 CORES: dict[tuple[int, int], list[Allocation]] = {(0, n): [CORE] for n in range(3)}

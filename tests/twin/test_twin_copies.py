@@ -8,10 +8,10 @@ from domain.cluster import Cluster, Node
 from domain.large_model import LargeModel
 from domain.serving import Batching, Dispatch, Serving
 from domain.telemetry import Outcome
-from tests.oracle.hand import CORE, LM, NODE, SIMULATED, TWO_VGPUS, VGPU, Line, World, cluster, gpu_node, play, weighing
+from tests.oracle.hand import CORE, LM, NODE, TWO_VGPUS, VGPU, WORLDS, Line, World, cluster, gpu_node, play, weighing
 from tests.twin.test_twin_batches import BATCHED
 
-pytestmark = SIMULATED
+pytestmark = WORLDS
 SUCCESS = Outcome.SUCCESS
 GPUS = gpu_node(2, 2)
 COPIES = Serving(copies=True)

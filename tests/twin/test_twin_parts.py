@@ -9,9 +9,9 @@ from domain.cluster import Cluster
 from domain.decisions import OFF
 from domain.serving import Dispatch, Serving
 from domain.telemetry import Outcome
-from tests.oracle.hand import CORE, NODE, SIMULATED, Line, World, cluster, play, weighing
+from tests.oracle.hand import CORE, NODE, WORLDS, Line, World, cluster, play, weighing
 
-pytestmark = SIMULATED
+pytestmark = WORLDS
 SUCCESS, LATE = Outcome.SUCCESS, Outcome.LATE
 EXPIRED_WAITING, EXPIRED_RUNNING = Outcome.EXPIRED_WAITING, Outcome.EXPIRED_RUNNING
 CORES = {(0, 0): [CORE], (0, 1): [CORE]}

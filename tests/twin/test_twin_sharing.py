@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from domain.large_model import GpuProfile
 from domain.telemetry import Outcome
-from tests.oracle.hand import LM, SIMULATED, TWO_VGPUS, VGPU, Asked, Line, World, cluster, gpu_node, play
+from tests.oracle.hand import LM, TWO_VGPUS, VGPU, WORLDS, Asked, Line, World, cluster, gpu_node, play
 from tests.oracle.speed import by_demand, nearest, networks
 
 SUCCESS = Outcome.SUCCESS
@@ -26,35 +26,35 @@ def inference(world: World, pods: int, gpus: int = 1, allocations: Sequence[int]
     return [line.inference for line in play(world, where, both_at_three(pods), {0: vgpus}, 3).lines]
 
 
-@SIMULATED
+@WORLDS
 def test_two_pods_queue_for_the_gpu_by_demand(world: World) -> None:
     # 0.5 x 1.12 on the host, and 1.5 x (1 + 1.5 / 2) on the GPU, where the other one is found three times in four.
     assert inference(world, 2) == [3.185, 3.185]
 
 
-@SIMULATED
+@WORLDS
 def test_three_pods_queue_for_those_that_queue(world: World) -> None:
     # 0.5 x 1.24 + 1.5 x (1 + 2 x 2.625 / 3.185)
     assert inference(world, 3) == [4.593] * 3
 
 
-@SIMULATED
+@WORLDS
 def test_a_pod_with_more_vgpus_of_one_gpu_gets_no_more_of_it(world: World) -> None:
     assert inference(world, 2, allocations=(2, 1)) == [3.185, 3.185]
 
 
-@SIMULATED
+@WORLDS
 def test_a_pod_over_two_gpus_meets_its_neighbour_on_one_of_them(world: World) -> None:
     # 0.56 + 0.75 x 1.75 + 0.75 over both; 0.56 + 1.5 x (1 + 0.75 / 2) on the first.
     assert inference(world, 2, gpus=2, allocations=(2, 1)) == [2.622, 2.622]  # 2.6225
 
 
-@SIMULATED
+@WORLDS
 def test_pods_on_gpus_of_their_own_do_not_meet(world: World) -> None:
     assert inference(world, 2, gpus=2) == [2.0, 2.0]
 
 
-@SIMULATED
+@WORLDS
 def test_what_is_left_of_a_prompt_goes_on_at_the_new_pace(world: World) -> None:
     where = cluster(gpu_node(1, 2), lms=2)
     played = play(world, where, [(3, 0, 0, 1), (4, 0, 1, 1)], {0: [VGPU, VGPU]}, 1)
@@ -62,14 +62,14 @@ def test_what_is_left_of_a_prompt_goes_on_at_the_new_pace(world: World) -> None:
     assert played.lines == [Line(SUCCESS, 0, 0, 2.592), Line(SUCCESS, 0, 0, 2.592)]
 
 
-@SIMULATED
+@WORLDS
 def test_pods_without_a_part_on_the_host_divide_the_gpu_evenly(world: World) -> None:
     where = cluster(gpu_node(1, 3), lms=3, lm=replace(LM, gpu_profiles={"gpu": GpuProfile(0.0, 2.0)}))
     played = play(world, where, both_at_three(3), {0: [VGPU] * 3}, 2)
     assert [line.inference for line in played.lines] == [6.0] * 3
 
 
-@SIMULATED
+@WORLDS
 def test_more_than_ten_pods_are_schweitzers_approximation(world: World) -> None:
     # All alike: x = 1 + 10 q, q = 1.5 x / (1.1 + 1.5 x), so 1.5 x^2 - 15.4 x - 1.1 = 0; R = 1.1 + 1.5 x.
     assert inference(world, 11) == [16.606] * 11

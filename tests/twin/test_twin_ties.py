@@ -93,17 +93,17 @@ def test_a_long_prompt_is_not_finished_a_moment_before_its_end(world: World) -> 
 
 
 def test_both_parts_of_a_prompt_are_slowed_down_in_its_middle(world: World) -> None:
-    # A half of 0.5 + 1.5 s is done when the neighbour comes: the other half of both takes 0.25 + 1.5 s.
+    # A half of 0.5 + 1.5 s is done when the neighbour comes: the other half of both takes 3.185 / 2 s.
     where = cluster(gpu_node(1, 2), lms=2)
     played = play(world, where, [(3, 0, 0, 1), (4, 0, 1, 2)], {0: [VGPU, VGPU]}, 1)
-    assert played.lines[0] == Line(SUCCESS, 0, 0, 2.75)
+    assert played.lines[0] == Line(SUCCESS, 0, 0, 2.592)
 
 
 def test_a_neighbour_that_changes_requests_changes_no_pace(world: World) -> None:
     where = cluster(gpu_node(1, 2), lms=2, lm=replace(LM, start_gpu_s=0.0))
     requests = [(0, 0, 0, 3), *[(0, 0, 1, 1)] * 3]
     played = play(world, where, requests, {0: [VGPU, VGPU]}, 2)
-    assert [line.inference for line in played.lines] == [10.5, 3.5, 3.5, 3.5]
+    assert [line.inference for line in played.lines] == [9.555, 3.185, 3.185, 3.185]
 
 
 def test_pods_that_start_and_stop_in_no_time_hand_over_at_once(world: World) -> None:
