@@ -26,6 +26,7 @@ from twin.layout import (
     PROMPTS,
     READY,
     RUNS,
+    SERVING,
     SIZE,
     TAIL,
     UNIT,
@@ -66,6 +67,7 @@ def take(tables: Tables, state: State, out: Output, n: int, i: int, now: float, 
         if size == 0:
             return
         batch[SIZE] = batch[MEMBERS] = size
+        pod[SERVING] = 0
         state.batch_f[n, i, c, UNIT] = 0.0
 
 
@@ -116,6 +118,8 @@ def finish(tables: Tables, state: State, out: Output, n: int, i: int, c: int, no
             taken[place, c] = 0
             pool_f[place, LEFT] -= inside
             state.pod_i[n, i, PROMPTS] -= inside
+            if tables.by_prompt and state.pod_i[n, i, COPIES] == 1:
+                state.pod_i[n, i, SERVING] = 1  # between two prompts, until the next one is taken
             if pool_f[place, LEFT] == 0.0:
                 due = moment(pool_f[place, ARRIVAL]) + tables.deadline_ns
                 end_called(tables, state, out, n, i, place, due, now, True)

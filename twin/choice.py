@@ -19,9 +19,12 @@ from twin.layout import (
     PREVIOUS,
     PROMPTS,
     READY,
+    RUNS,
     SERVING,
+    SIZE,
     STARTING,
     TAIL,
+    UNIT,
     VGPUS,
     WORK,
     FloatArray,
@@ -72,8 +75,16 @@ def look(
         if seen.pool_i[place, ORIGIN] != origin:
             prompts -= seen.pool_i[place, BATCH]
         place = seen.pool_i[place, PREVIOUS]
-    if tables.by_batch:
+    plain = tables.by_prompt and pod[COPIES] == 1
+    if not plain:
         work = np.rint(units_of(tables, tables.kind[n], i, mode, pod[COPIES], prompts) * seconds)
+    elif tables.by_batch:
+        work = prompts * seconds
+        if seen.batch_i[n, i, 0, SIZE] > 0 and admitted <= r:
+            runs, unit = seen.batch_f[n, i, 0, RUNS], seen.batch_f[n, i, 0, UNIT]
+            if unit > 0.0 and unit != seconds:
+                runs = max(1.0, np.rint(runs * seconds / unit))
+            work += runs - seconds if unit > 0.0 else 0.0
     else:
         work, head = prompts * seconds, queue[HEAD]
         if head >= 0 and seen.pool_f[head, JOIN] <= r:
@@ -82,8 +93,10 @@ def look(
                 before = seen.in_hand[n, i, PACE]
                 whole = np.ceil(seen.in_hand[n, i, WORK] / before) - 1.0
                 if admitted <= r:
-                    part = (seen.in_hand[n, i, WORK] - whole * before) * seconds / before
-                    work += max(1.0, np.rint(part)) - seconds
+                    part = seen.in_hand[n, i, WORK] - whole * before
+                    if before != seconds:
+                        part = max(1.0, np.rint(part * seconds / before))
+                    work += part - seconds
                 left = whole + 1.0
             work += (left - seen.pool_i[head, BATCH]) * seconds
     scratch.seconds[j], scratch.ready[j] = seconds, max(r, ready)
@@ -98,7 +111,7 @@ def score(
     """Return how long after `at` so many prompts would be back from candidate j."""
     there = at + uplink_ns(tables, origin, n, i, prompts)
     own = prompts * scratch.seconds[j]
-    if tables.by_batch:
+    if not tables.by_prompt or state.pod_i[n, i, COPIES] > 1:
         mode, copies, kind = 1 if state.pod_i[n, i, VGPUS] > 0 else 0, state.pod_i[n, i, COPIES], tables.kind[n]
         units = units_of(tables, kind, i, mode, copies, np.float64(prompts))
         if scratch.free[j] > there and not tables.by_request:

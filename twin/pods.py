@@ -160,6 +160,9 @@ def lose_batches(state: State, n: int, i: int) -> None:
         members += state.batch_i[n, i, c, MEMBERS]
         state.batch_i[n, i, c, :] = 0
     place = state.pod_i[n, i, HEAD]
+    if members == 0 and state.pod_i[n, i, SERVING] == 1:
+        state.pool_i[place, INTERRUPTIONS] += 1
+    state.pod_i[n, i, SERVING] = 0
     while members > 0:
         inside = 0
         for c in range(state.taken.shape[1]):

@@ -12,6 +12,8 @@ from twin.tables import Tables
 
 ROUNDS = 50
 """Of Schweitzer's approximation."""
+COARSE, CLOSE = 1e12, 1e-3
+"""From which pace on it is rounded to microseconds; how close to a half is one."""
 _FACTOR = 6364136223846793005
 
 
@@ -79,6 +81,14 @@ def analyse(tables: Tables, state: State, scratch: Scratch, n: int, running: int
 
 
 @compiled
+def nearest(seconds: float) -> float:
+    """Round to nanoseconds, from 1,000 s on to microseconds; what is close to a half is one."""
+    grid = 1.0 if seconds < COARSE else 1e3
+    half = np.floor(seconds / grid) + 0.5
+    return float(grid * np.rint(half if abs(seconds / grid - half) <= CLOSE else seconds / grid))
+
+
+@compiled
 def exactly(scratch: Scratch, gpus: int, members: int) -> None:
     """Set the paces of a network: over its subsets, the smaller ones first."""
     member, demand, reach, ahead = scratch.member, scratch.demand, scratch.reach, scratch.ahead
@@ -99,7 +109,7 @@ def exactly(scratch: Scratch, gpus: int, members: int) -> None:
             for p in range(gpus):
                 ahead[busy, p] += demand[b, p] * (1.0 + ahead[others, p]) / seconds
             if busy == last:
-                scratch.pace[b] = np.rint(seconds)
+                scratch.pace[b] = nearest(seconds) if members > 1 else np.rint(seconds)
 
 
 @compiled
@@ -128,7 +138,7 @@ def roughly(scratch: Scratch, gpus: int, members: int) -> None:
                 seconds += demand[b, p] * then[b, p]
             for p in range(gpus):
                 then[b, p] *= demand[b, p] / seconds
-            scratch.pace[b] = np.rint(seconds)
+            scratch.pace[b] = nearest(seconds)
         for k in range(members):
             for p in range(gpus):
                 share[member[k], p] = then[member[k], p]

@@ -53,6 +53,8 @@ class Tables(NamedTuple):
     """True where prompts are dealt one by one."""
     by_request: bool
     """True where a batch holds prompts of one request alone."""
+    by_prompt: bool
+    """True where a batch is one prompt."""
     by_batch: bool
     """True where pods take batches, or may have copies: they are served from batch to batch (twin.batches)."""
     copies: bool
@@ -102,6 +104,7 @@ def tables(cluster: Cluster) -> Tables:
         news_ns=float(whole_ns(serving.news_s)),
         split=serving.dispatch is Dispatch.SPLIT,
         by_request=serving.batching is not Batching.QUEUE,
+        by_prompt=serving.batching is Batching.NONE,
         by_batch=serving.batching is not Batching.NONE or serving.copies,
         copies=serving.copies,
     )

@@ -41,6 +41,8 @@ class Sent:
     lm: int
     prompts: int
     join: int
+    due: int
+    """When they leave, at the latest."""
 
 
 class Dispatcher:
@@ -49,7 +51,7 @@ class Dispatcher:
     def __init__(self, cluster: Cluster, places: list[list[Place]], features: Counter[str]) -> None:
         self.cluster, self.places, self.features = cluster, places, features
         self.sent: list[Sent] = []
-        self.news = whole(exact(cluster.serving.news_s))
+        self.news, self.tau = whole(exact(cluster.serving.news_s)), whole(exact(cluster.deadline_s))
 
     def dispatch(self, plan: RoutingPlan | None, now: int, origin: int, lm: int, prompts: int) -> dict[int, int]:
         """Return the prompts that each node gets of a request; empty where the plan leads nowhere."""
@@ -61,7 +63,8 @@ class Dispatcher:
         else:
             dealt = self._deal(plan, now, origin, lm, prompts)
         self.sent += [
-            Sent(origin, n, lm, k, now + uplink(self.cluster, origin, n, lm, k)) for n, k in sorted(dealt.items())
+            Sent(origin, n, lm, k, now + uplink(self.cluster, origin, n, lm, k), now + self.tau)
+            for n, k in sorted(dealt.items())
         ]
         return dealt
 
@@ -108,13 +111,17 @@ class Dispatcher:
         assert pod is not None
         known_at = now if n == origin else max(0, now - news)
         seen = place.seen_at(known_at)
-        since = sum(s.prompts for s in self.sent if (s.origin, s.node, s.lm) == (origin, n, lm) and s.join > known_at)
+        since = sum(
+            s.prompts
+            for s in self.sent
+            if (s.origin, s.node, s.lm) == (origin, n, lm) and s.join > known_at and s.due > known_at
+        )
         pace, waiting = alone(self.cluster, n, lm, pod.allocation), seen.unfinished + since
         if not follows_plain_rules(self.cluster, pod):
             batches = curve(self.cluster, n, lm, pod.allocation)
             takes = round(units(batches, len(pod.copies), waiting) * pace)
         elif seen.pod is pod:
-            takes = (waiting - 1) * pace + rescaled(seen.due - known_at, seen.pace, pace)
+            takes = (waiting - 1) * pace + rescaled(*seen.left(known_at), pace)
         else:
             takes = waiting * pace
         return waiting, max(known_at, pod.ready) + takes, pod

@@ -216,9 +216,13 @@ class Seen:
     """Prompts that have joined and are not finished, those in hand included."""
     pod: Pod | None
     """The pod that has prompts in hand, if any."""
-    due: int
-    """When its first batch ends."""
-    pace: int
+    batch: tuple[int, int, int, tuple[int, int] | None] = (0, 0, 0, None)
+    """`due`, `pace`, `since` and `before` of its first batch."""
+
+    def left(self, moment: int) -> tuple[int, int]:
+        """What is left of that batch, and the pace at which it would take so long: the one until that moment."""
+        due, pace, since, before = self.batch
+        return before if before is not None and since == moment else (due - moment, pace)
 
 
 @dataclass(eq=False)
@@ -240,9 +244,9 @@ class Place:
         """What is to be seen now."""
         unfinished = sum(part.left for part in self.queue)
         if self.pod is None or not self.pod.batches:
-            return Seen(unfinished, None, 0, 0)
+            return Seen(unfinished, None)
         first = self.pod.batches[0]
-        return Seen(unfinished, self.pod, first.due, first.pace)
+        return Seen(unfinished, self.pod, (first.due, first.pace, first.since, first.before))
 
     def write_down(self, now: int) -> None:
         """Add to the log what has changed."""
@@ -251,4 +255,4 @@ class Place:
 
     def seen_at(self, moment: int) -> Seen:
         """What was to be seen at a moment, after all that happened then so far."""
-        return next((seen for at, seen in reversed(self.log) if at <= moment), Seen(0, None, 0, 0))
+        return next((seen for at, seen in reversed(self.log) if at <= moment), Seen(0, None))

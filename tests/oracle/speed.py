@@ -20,6 +20,9 @@ MOST_EXACT, ROUNDS, DIGITS = 10, 50, 60
 HALF, CLOSE = Decimal("0.5"), Decimal("0.001")
 """What is so close to a half is a half, so that halves do not depend on how the law is computed."""
 
+COARSE = 10**12
+"""From here on paces beside others are whole microseconds."""
+
 Customer = tuple[int, int, tuple[tuple[int, int], ...]]
 """A busy pod, or a busy copy: fixed and compute part in nanoseconds, (GPU, vGPUs) of what it has."""
 
@@ -65,12 +68,17 @@ def by_demand(pods: tuple[Customer, ...]) -> Sequence[int]:
             members = [pods[i] for i in group]
             times = _exact(members) if len(group) <= MOST_EXACT else _schweitzer(members)
             for i, time in zip(group, times, strict=True):
-                takes[i] = nearest(time)
+                takes[i] = nearest(time) if len(group) > 1 else sum(pods[i][:2])
     return takes
 
 
 def nearest(time: Decimal) -> int:
-    """Round to a whole number, halves to even."""
+    """Round to nanoseconds, from 1,000 s on to microseconds; halves to even."""
+    grid = 1 if time < COARSE else 1000
+    return grid * _whole(time / grid)
+
+
+def _whole(time: Decimal) -> int:
     below = int(time)
     if abs(time - below - HALF) <= CLOSE:
         return below + below % 2
