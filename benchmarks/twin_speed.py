@@ -12,6 +12,8 @@ gets the plainest part of it in its fastest shape: queues with servers that are 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import functools
 import resource
 import statistics
 import time
@@ -22,14 +24,17 @@ import numpy as np
 from benchmarks.simpy_shape import finish_times
 from domain.cluster import Cluster
 from domain.decisions import RoutingPlan
+from domain.serving import Batching, Dispatch, Serving
 from domain.telemetry import Outcome
 from domain.workload import Arrivals
 from policies.standard import catalogue
-from twin.layout import Output, Schedule, output
+from twin.layout import Output, Schedule, allowed, output
 from twin.testbeds import generate_testbed, load_builtin
 from twin.twin import Twin
 
 RUNS = 5
+ALLOWED = 5
+"""Nodes that an origin may use for an LM, where it chooses."""
 
 
 def workload(cluster: Cluster, slots: int, rng: np.random.Generator) -> Arrivals:
@@ -57,6 +62,22 @@ def schedule(cluster: Cluster, slots: int, rng: np.random.Generator) -> Schedule
         for i, allocation in enumerate(patterns[n].deployment(int(n), p).allocations):
             cores[t, n, i], vgpus[t, n, i] = allocation.cores, allocation.vgpus
     return Schedule.fixed(targets, cores, vgpus, decided)
+
+
+def open_schedule(cluster: Cluster, decisions: Schedule, rng: np.random.Generator) -> Schedule:
+    """The same deployments; each origin may use ALLOWED nodes that can run the LM."""
+    weights = np.zeros((cluster.n_nodes, cluster.n_lms, cluster.n_nodes))
+    for o in range(cluster.n_nodes):
+        for i in range(cluster.n_lms):
+            able = np.flatnonzero(cluster.feasible[:, i])
+            weights[o, i, rng.choice(able, size=min(ALLOWED, len(able)), replace=False)] = 1.0
+    slots = len(decisions.targets)
+    nodes, weight = (np.broadcast_to(array, (slots, *array.shape)) for array in allowed(weights))
+    return decisions._replace(
+        is_open=np.ones(slots, dtype=np.int64),
+        allowed=np.ascontiguousarray(nodes),
+        weight=np.ascontiguousarray(weight),
+    )
 
 
 def measure(work: Callable[[], int]) -> tuple[float, float]:
@@ -129,10 +150,19 @@ def compare(name: str, cluster: Cluster, slots: int, simpy_slots: int) -> None:
             measure(lambda: len(finish_times(cluster, simpy_work, decisions.targets, seconds))),
         ),
     ]
+    chosen = open_schedule(cluster, decisions, rng)
+    for label, serving in (
+        ("twin, arrival, streamed", Serving(Dispatch.ARRIVAL)),
+        ("twin, split, streamed", Serving(Dispatch.SPLIT)),
+        ("twin, split, news 1 s old, streamed", Serving(Dispatch.SPLIT, news_s=1.0)),
+        ("twin, batches of a queue, streamed", Serving(Dispatch.SPLIT, batching=Batching.QUEUE)),
+    ):
+        chooser = Twin(dataclasses.replace(cluster, serving=serving))
+        rows.insert(-1, (label, measure(functools.partial(streamed, chooser, arrivals, chosen, step, room))))
     slowest = rows[-1][1][0]
-    print(f"  {'':34}{'median':>12}{'best':>12}   requests/s; times SimPy")
+    print(f"  {'':36}{'median':>12}{'best':>12}   requests/s; times SimPy")
     for label, (median, best) in rows:
-        print(f"  {label:34}{median:12,.0f}{best:12,.0f}   {median / slowest:6.1f}")
+        print(f"  {label:36}{median:12,.0f}{best:12,.0f}   {median / slowest:6.1f}")
 
 
 def memory(cluster: Cluster, slots: int) -> None:

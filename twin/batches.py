@@ -29,22 +29,23 @@ from twin.layout import (
     SERVING,
     SIZE,
     TAIL,
+    TAKEN,
     UNIT,
     VGPUS,
     Output,
     State,
 )
 from twin.queues import end_called, expire, moment
-from twin.scratch import Scratch
+from twin.scratch import BUSY_COPY, BUSY_LM, TAKES, Scratch
 from twin.sharing import set_paces
-from twin.tables import Tables
+from twin.tables import N_KIND, Tables
 
 
 @compiled_call
 def take(tables: Tables, state: State, out: Output, n: int, i: int, now: float, stop: int) -> None:
     """Give each free copy a batch of the prompts that are open at `now`, of requests before place `stop`."""
-    pod, pool_f, taken = state.pod_i[n, i], state.pool_f, state.taken
-    most = tables.most[tables.kind[n], i, 1 if pod[VGPUS] > 0 else 0]
+    pod, pool_f = state.pod_i[n, i], state.pool_f
+    most = tables.most[tables.node_i[n, N_KIND], i, 1 if pod[VGPUS] > 0 else 0]
     for c in range(pod[COPIES]):
         batch = state.batch_i[n, i, c]
         if batch[SIZE] > 0:
@@ -57,10 +58,10 @@ def take(tables: Tables, state: State, out: Output, n: int, i: int, now: float, 
             else:
                 inside = np.int64(pool_f[place, LEFT])
                 for k in range(pod[COPIES]):
-                    inside -= taken[place, k]
+                    inside -= state.pool_i[place, TAKEN + k]
                 if inside > 0:
-                    taken[place, c] = min(inside, most - size)
-                    size += taken[place, c]
+                    state.pool_i[place, TAKEN + c] = min(inside, most - size)
+                    size += state.pool_i[place, TAKEN + c]
                     if tables.by_request:
                         break
             place = after
@@ -74,10 +75,10 @@ def take(tables: Tables, state: State, out: Output, n: int, i: int, now: float, 
 @compiled_call
 def leave(tables: Tables, state: State, out: Output, n: int, i: int, place: int, due: float) -> None:
     """End a request at its deadline; a batch in which nobody is left ends too."""
-    for c in range(state.taken.shape[1]):
-        if state.taken[place, c] > 0:
+    for c in range(state.batch_i.shape[2]):
+        if state.pool_i[place, TAKEN + c] > 0:
             batch = state.batch_i[n, i, c]
-            batch[MEMBERS] -= state.taken[place, c]
+            batch[MEMBERS] -= state.pool_i[place, TAKEN + c]
             if batch[MEMBERS] == 0:
                 batch[SIZE] = 0
     end_called(tables, state, out, n, i, place, due, due, False)
@@ -108,14 +109,14 @@ def take_turns(tables: Tables, state: State, out: Output, n: int, i: int, now: f
 @compiled
 def finish(tables: Tables, state: State, out: Output, n: int, i: int, c: int, now: float) -> None:
     """End the batch of a copy."""
-    pool_f, taken, batch = state.pool_f, state.taken, state.batch_i[n, i, c]
+    pool_f, batch = state.pool_f, state.batch_i[n, i, c]
     place, members = state.pod_i[n, i, HEAD], batch[MEMBERS]
     batch[:] = 0
     while members > 0:
-        after, inside = state.pool_i[place, NEXT], taken[place, c]
+        after, inside = state.pool_i[place, NEXT], state.pool_i[place, TAKEN + c]
         if inside > 0:
             members -= inside
-            taken[place, c] = 0
+            state.pool_i[place, TAKEN + c] = 0
             pool_f[place, LEFT] -= inside
             state.pod_i[n, i, PROMPTS] -= inside
             if tables.by_prompt and state.pod_i[n, i, COPIES] == 1:
@@ -139,7 +140,7 @@ def set_what_is_left(tables: Tables, state: State, scratch: Scratch, n: int, now
                     while state.on_gpu[n, i, gpu] == 0:
                         gpu += 1
                 if batch_i[n, i, c, SIZE] > 0:
-                    scratch.busy[running], scratch.copy[running] = i, gpu
+                    scratch.who[BUSY_LM, running], scratch.who[BUSY_COPY, running] = i, gpu
                     running += 1
     set_paces(tables, state, scratch, n, running)
     running = 0
@@ -151,11 +152,11 @@ def set_what_is_left(tables: Tables, state: State, scratch: Scratch, n: int, now
                 continue
             pace = tables.cpu_ns[n, i, pod_i[n, i, CORES]]
             if mode == 1:
-                pace = scratch.pace[running]
+                pace = scratch.amount[TAKES, running]
                 running += 1
             batch = batch_f[n, i, c]
             if batch[UNIT] == 0.0:
-                batch[RUNS] = max(1.0, np.rint(tables.units[tables.kind[n], i, mode, size] * pace))
+                batch[RUNS] = max(1.0, np.rint(tables.units[tables.node_i[n, N_KIND], i, mode, size] * pace))
             elif batch[UNIT] != pace:
                 batch[RUNS] = max(1.0, np.rint(batch[RUNS] * pace / batch[UNIT]))
             batch[UNIT] = pace
@@ -166,7 +167,7 @@ def set_what_is_left(tables: Tables, state: State, scratch: Scratch, n: int, now
 @compiled
 def pass_time(tables: Tables, state: State, out: Output, n: int, i: int, now: float, after: float) -> None:
     """Let the batches of a pod run from `now` to `after`, the next event; end what ends then."""
-    pod_i, pool_i, pool_f, taken = state.pod_i, state.pool_i, state.pool_f, state.taken
+    pod_i, pool_i, pool_f = state.pod_i, state.pool_i, state.pool_f
     members, passed = 0, after - now
     for c in range(state.batch_i.shape[2]):
         members += state.batch_i[n, i, c, MEMBERS]
@@ -177,8 +178,8 @@ def pass_time(tables: Tables, state: State, out: Output, n: int, i: int, now: fl
     place = pod_i[n, i, HEAD]
     while members > 0:
         inside = 0
-        for c in range(taken.shape[1]):
-            inside += taken[place, c]
+        for c in range(state.batch_i.shape[2]):
+            inside += state.pool_i[place, TAKEN + c]
         if inside > 0:
             pool_f[place, INFERENCE] += passed
         members -= inside
@@ -191,8 +192,8 @@ def pass_time(tables: Tables, state: State, out: Output, n: int, i: int, now: fl
         members += state.batch_i[n, i, c, MEMBERS]
     while members > 0:
         following, inside = pool_i[place, NEXT], 0
-        for c in range(taken.shape[1]):
-            inside += taken[place, c]
+        for c in range(state.batch_i.shape[2]):
+            inside += state.pool_i[place, TAKEN + c]
         members -= inside
         due = moment(pool_f[place, ARRIVAL]) + tables.deadline_ns
         if inside > 0 and due <= after:
@@ -208,8 +209,8 @@ def first_deadline(tables: Tables, state: State, n: int, i: int) -> float:
         members += state.batch_i[n, i, c, MEMBERS]
     while members > 0:
         inside = 0
-        for c in range(state.taken.shape[1]):
-            inside += state.taken[place, c]
+        for c in range(state.batch_i.shape[2]):
+            inside += state.pool_i[place, TAKEN + c]
         if inside > 0:
             first = min(first, moment(state.pool_f[place, ARRIVAL]) + tables.deadline_ns)
         members -= inside

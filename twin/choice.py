@@ -32,8 +32,8 @@ from twin.layout import (
     State,
 )
 from twin.queues import downlink_ns, uplink_ns
-from twin.scratch import Scratch
-from twin.tables import Tables
+from twin.scratch import BEFORE, FREE_AT, FROM, PROMPT, VALUE, Scratch
+from twin.tables import L_START, N_KIND, Tables
 
 
 @compiled
@@ -65,7 +65,7 @@ def look(
     if pod[PHASE] != STARTING and pod[PHASE] != READY:
         return False
     mode, ready = 1 if pod[VGPUS] > 0 else 0, state.pod_f[n, i, PHASE_END]
-    admitted = ready - tables.pod_ns[i, mode]
+    admitted = ready - tables.lm_f[i, L_START + mode]
     seconds = tables.gpu_ns[n, i, 0] + tables.gpu_ns[n, i, 1] if mode == 1 else tables.cpu_ns[n, i, pod[CORES]]
     if admitted > at or not np.isfinite(seconds):
         return False
@@ -77,7 +77,7 @@ def look(
         place = seen.pool_i[place, PREVIOUS]
     plain = tables.by_prompt and pod[COPIES] == 1
     if not plain:
-        work = np.rint(units_of(tables, tables.kind[n], i, mode, pod[COPIES], prompts) * seconds)
+        work = np.rint(units_of(tables, tables.node_i[n, N_KIND], i, mode, pod[COPIES], prompts) * seconds)
     elif tables.by_batch:
         work = prompts * seconds
         if seen.batch_i[n, i, 0, SIZE] > 0 and admitted <= r:
@@ -90,17 +90,17 @@ def look(
         if head >= 0 and seen.pool_f[head, JOIN] <= r:
             left = seen.pool_f[head, LEFT]
             if queue[SERVING] == 1:
-                before = seen.in_hand[n, i, PACE]
-                whole = np.ceil(seen.in_hand[n, i, WORK] / before) - 1.0
+                before = seen.pod_f[n, i, PACE]
+                whole = np.ceil(seen.pod_f[n, i, WORK] / before) - 1.0
                 if admitted <= r:
-                    part = seen.in_hand[n, i, WORK] - whole * before
+                    part = seen.pod_f[n, i, WORK] - whole * before
                     if before != seconds:
                         part = max(1.0, np.rint(part * seconds / before))
                     work += part - seconds
                 left = whole + 1.0
             work += (left - seen.pool_i[head, BATCH]) * seconds
-    scratch.seconds[j], scratch.ready[j] = seconds, max(r, ready)
-    scratch.free[j], scratch.waiting[j] = max(r, ready) + work, prompts
+    scratch.option[PROMPT, j], scratch.option[FROM, j] = seconds, max(r, ready)
+    scratch.option[FREE_AT, j], scratch.option[BEFORE, j] = max(r, ready) + work, prompts
     return True
 
 
@@ -110,16 +110,20 @@ def score(
 ) -> float:
     """Return how long after `at` so many prompts would be back from candidate j."""
     there = at + uplink_ns(tables, origin, n, i, prompts)
-    own = prompts * scratch.seconds[j]
+    own = prompts * scratch.option[PROMPT, j]
     if not tables.by_prompt or state.pod_i[n, i, COPIES] > 1:
-        mode, copies, kind = 1 if state.pod_i[n, i, VGPUS] > 0 else 0, state.pod_i[n, i, COPIES], tables.kind[n]
+        mode, copies, kind = (
+            1 if state.pod_i[n, i, VGPUS] > 0 else 0,
+            state.pod_i[n, i, COPIES],
+            tables.node_i[n, N_KIND],
+        )
         units = units_of(tables, kind, i, mode, copies, np.float64(prompts))
-        if scratch.free[j] > there and not tables.by_request:
-            before = scratch.waiting[j]
+        if scratch.option[FREE_AT, j] > there and not tables.by_request:
+            before = scratch.option[BEFORE, j]
             units = units_of(tables, kind, i, mode, copies, before + prompts)
             units -= units_of(tables, kind, i, mode, copies, before)
-        own = np.rint(units * scratch.seconds[j])
-    back = max(there, scratch.free[j]) + own + downlink_ns(tables, origin, n, i, prompts)
+        own = np.rint(units * scratch.option[PROMPT, j])
+    back = max(there, scratch.option[FREE_AT, j]) + own + downlink_ns(tables, origin, n, i, prompts)
     return float(back - at)
 
 
@@ -140,7 +144,7 @@ def deal(
 
     `known` is of how many of them the origin knows a pod; `scratch.seconds` is infinite for the others.
     """
-    dealt, value, allowed, parts = scratch.dealt, scratch.score, 0, 0
+    dealt, value, allowed, parts = scratch.dealt, scratch.option[VALUE], 0, 0
     while allowed < nodes.shape[0] and nodes[allowed] >= 0:
         dealt[allowed] = 0
         allowed += 1
@@ -148,7 +152,7 @@ def deal(
     for j in range(allowed):
         if known == 0:
             value[j] = -weight[j]
-        elif np.isfinite(scratch.seconds[j]):
+        elif np.isfinite(scratch.option[PROMPT, j]):
             value[j] = score(tables, state, scratch, j, nodes[j], i, origin, at, each) / weight[j]
         else:
             value[j] = np.inf

@@ -6,7 +6,7 @@ and nothing overflows.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,15 +18,14 @@ from domain.serving import Batching
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-# pod_i [N, I, POD_I]
-PHASE, CORES, VGPUS, WANT, WANT_CORES, WANT_VGPUS, HEAD, TAIL, REQUESTS, PROMPTS, SERVING, COPIES = range(12)
-POD_I = 12
-# pod_f [N, I, POD_F]; PHASE_END of a READY pod is the moment it got ready
-PHASE_END, WANT_SINCE, BUSY = range(3)
-POD_F = 3
-# in_hand [N, I, IN_HAND]: where SERVING, what the head of the queue still takes at PACE, the time of a prompt
-WORK, PACE = range(2)
-IN_HAND = 2
+# pod_i [N, I, POD_I]: the pod; its queue; what arrived in the slot (of LM i, at node n)
+PHASE, CORES, VGPUS, WANT, WANT_CORES, WANT_VGPUS, COPIES = range(7)
+HEAD, TAIL, REQUESTS, PROMPTS, SERVING, ARRIVED_REQUESTS, ARRIVED_PROMPTS = range(7, 14)
+POD_I = 14
+# pod_f [N, I, POD_F]; PHASE_END of a READY pod is the moment it got ready; where SERVING, what the head of the queue
+# still takes (WORK) at PACE, the time of a prompt
+PHASE_END, WANT_SINCE, BUSY, WORK, PACE = range(5)
+POD_F = 5
 # batch_i [N, I, C, BATCH_I], batch_f [N, I, C, BATCH_F]: the batch that a copy has in hand, SIZE 0 where it has none.
 # MEMBERS: prompts of it whose requests have not left; RUNS: what is left of it where a unit takes UNIT, 0 at first.
 SIZE, MEMBERS = range(2)
@@ -35,9 +34,10 @@ RUNS, UNIT = range(2)
 BATCH_F = 2
 # pool_i [capacity, POOL_I], pool_f [capacity, POOL_F]: requests and parts that have not ended, as linked lists.
 # ARRIVAL: seconds, as they were given. LEFT: prompts that were not finished when it was last taken up, a whole number.
-# WHOLE: where it is a part, the place of the request in whole_i; else -1.
+# WHOLE: where it is a part, the place of the request in whole_i; else -1. From TAKEN on: prompts of it in the batch
+# that each copy has in hand.
 REQUEST, ORIGIN, BATCH, NEXT, PREVIOUS, INTERRUPTIONS, WHOLE = range(7)
-POOL_I = 7
+POOL_I = TAKEN = 7
 ARRIVAL, JOIN, LEFT, INFERENCE = range(4)
 POOL_F = 4
 # whole_i [capacity, WHOLE_I], whole_f [capacity, WHOLE_F]: requests in several parts, and the part to be told of.
@@ -46,11 +46,10 @@ W_PARTS, W_PROMPTS, W_INTERRUPTIONS, W_EXPIRED, W_WORKED, W_TARGET, W_NEXT = ran
 WHOLE_I = 7
 W_LAST, W_UPLINK, W_QUEUE, W_INFERENCE, W_DOWNLINK = range(5)
 WHOLE_F = 5
-# counters [COUNTERS], longest [1]. PLACES: of the pool in use; WHOLES: of whole_i in use.
-FREE, FRESH, WAITING, ARRIVED, SLOT, ENDED, PLACES, FREE_WHOLE, FRESH_WHOLE, WHOLES = range(10)
-COUNTERS = 10
-# arrived_in_slot [N, I, 2]
-ARRIVED_REQUESTS, ARRIVED_PROMPTS = range(2)
+# counters [COUNTERS]. PLACES: of the pool in use; WHOLES: of whole_i in use; LONGEST: the longest uplink seen, ns,
+# which bounds how far the FIFO order strays from the order of arrival.
+FREE, FRESH, WAITING, ARRIVED, SLOT, ENDED, PLACES, FREE_WHOLE, FRESH_WHOLE, WHOLES, LONGEST = range(11)
+COUNTERS = 11
 # record_i [RECORD_I, R], record_f [RECORD_F, R]
 R_REQUEST, R_LM, R_ORIGIN, R_TARGET, R_PROMPTS, R_OUTCOME, R_INTERRUPTIONS = range(7)
 RECORD_I = 7
@@ -70,21 +69,15 @@ class State(NamedTuple):
 
     pod_i: IntArray
     pod_f: FloatArray
-    in_hand: FloatArray
     on_gpu: IntArray
     """[N, I, P] vGPUs of the pod on each physical GPU of the node."""
     batch_i: IntArray
     batch_f: FloatArray
     clock: FloatArray
     """[N] the moment up to which the node was played."""
-    arrived_in_slot: IntArray
     counters: IntArray
-    longest: FloatArray
-    """[1] the longest uplink seen: bounds how far the FIFO order strays from the order of arrival."""
     whole_i: IntArray
     whole_f: FloatArray
-    taken: IntArray
-    """[capacity, C] prompts of a request in the batch that each copy has in hand."""
     pool_i: IntArray
     pool_f: FloatArray
 
@@ -102,18 +95,14 @@ class State(NamedTuple):
         return cls(
             pod_i,
             np.zeros((n, i, POD_F)),
-            np.zeros((n, i, IN_HAND)),
             np.zeros((n, i, gpus), dtype=np.int64),
             np.zeros((n, i, copies, BATCH_I), dtype=np.int64),
             np.zeros((n, i, copies, BATCH_F)),
             np.zeros(n),
-            np.zeros((n, i, 2), dtype=np.int64),
             counters,
-            np.zeros(1),
             np.zeros((0, WHOLE_I), dtype=np.int64),
             np.zeros((0, WHOLE_F)),
-            np.zeros((capacity, copies), dtype=np.int64),
-            np.zeros((capacity, POOL_I), dtype=np.int64),
+            np.zeros((capacity, POOL_I + copies), dtype=np.int64),
             np.zeros((capacity, POOL_F)),
         )
 
@@ -123,42 +112,40 @@ class State(NamedTuple):
         return State(
             self.pod_i.copy(),
             self.pod_f.copy(),
-            self.in_hand.copy(),
             self.on_gpu.copy(),
             self.batch_i.copy(),
             self.batch_f.copy(),
             self.clock.copy(),
-            self.arrived_in_slot.copy(),
             self.counters.copy(),
-            self.longest.copy(),
             self.whole_i[:whole].copy(),
             self.whole_f[:whole].copy(),
-            self.taken[:used].copy(),
             self.pool_i[:used].copy(),
             self.pool_f[:used].copy(),
         )
 
     def with_room(self, places: int, wholes: int) -> State:
         """This state, or one with larger pools, such that so many places more, and requests in parts, fit."""
-        state = self
         # Places that were freed are used before fresh ones.
+        pool_i, pool_f, whole_i, whole_f = self.pool_i, self.pool_f, self.whole_i, self.whole_f
         need, used = int(self.counters[PLACES]) + places, int(self.counters[FRESH])
-        if need > self.pool_i.shape[0]:
-            size = max(need, 2 * self.pool_i.shape[0])
-            state = state._replace(**{name: _larger(getattr(self, name), used, size) for name in _POOLS})
+        if need > len(pool_i):
+            size = max(need, 2 * len(pool_i))
+            pool_i, pool_f = _larger(pool_i, used, size), _larger(pool_f, used, size)
         need, used = int(self.counters[WHOLES]) + wholes, int(self.counters[FRESH_WHOLE])
-        if need > self.whole_i.shape[0]:
-            size = max(need, 2 * self.whole_i.shape[0])
-            state = state._replace(**{name: _larger(getattr(self, name), used, size) for name in _WHOLES})
-        return state
+        if need > len(whole_i):
+            size = max(need, 2 * len(whole_i))
+            whole_i, whole_f = _larger(whole_i, used, size), _larger(whole_f, used, size)
+        if pool_i is self.pool_i and whole_i is self.whole_i:
+            return self
+        return self._replace(pool_i=pool_i, pool_f=pool_f, whole_i=whole_i, whole_f=whole_f)
 
 
-_POOLS, _WHOLES = ("taken", "pool_i", "pool_f"), ("whole_i", "whole_f")
-GROWS = frozenset((*_POOLS, *_WHOLES))
+GROWS = frozenset({"pool_i", "pool_f", "whole_i", "whole_f"})
 """Fields of State whose arrays grow with what waits."""
+Number = TypeVar("Number", bound=np.generic)
 
 
-def _larger(array: NDArray[np.generic], used: int, size: int) -> NDArray[np.generic]:
+def _larger(array: NDArray[Number], used: int, size: int) -> NDArray[Number]:
     grown = np.zeros((size, *array.shape[1:]), dtype=array.dtype)
     grown[:used] = array[:used]
     return grown

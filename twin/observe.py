@@ -35,7 +35,7 @@ from twin.layout import (
     WORK,
     State,
 )
-from twin.tables import Tables
+from twin.tables import L_HOST_CORES, N_CORES, N_GPUS, N_RAM, N_REPLICAS, N_VRAM, Tables
 
 
 def observe(cluster: Cluster, tables: Tables, state: State) -> Snapshot:
@@ -54,13 +54,13 @@ def observe(cluster: Cluster, tables: Tables, state: State) -> Snapshot:
     oldest[waiting] = np.where(state.pool_f[at, JOIN] <= now, ages, 0.0) / NS_PER_S
     backlog = pod[:, :, PROMPTS].copy()
     left = state.pool_f[at, LEFT]
-    in_hand = state.in_hand[waiting]
+    in_hand = state.pod_f[waiting]
     with np.errstate(invalid="ignore"):  # inf / inf: a pod that cannot run at all has done nothing
         unfinished = np.fmin(left, np.ceil(in_hand[:, WORK] / in_hand[:, PACE]))
     left = np.where(pod[:, :, SERVING][waiting] == 1, unfinished, left)
     if not tables.by_batch:  # there, prompts are taken off as they are finished
         backlog[waiting] -= state.pool_i[at, BATCH] - left.astype(np.int64)
-    held_cores = np.where(on_vgpus, tables.host_cores, pod[:, :, CORES]) * holds
+    held_cores = np.where(on_vgpus, tables.lm_i[:, L_HOST_CORES], pod[:, :, CORES]) * holds
     copies = np.maximum(pod[:, :, COPIES], 1)
     ram_on_cpu, ram_on_vgpus, vram = np.moveaxis(tables.pod_gb, 2, 0)
     ram_on_vgpus, vram = ram_on_vgpus * copies, vram * copies
@@ -75,12 +75,12 @@ def observe(cluster: Cluster, tables: Tables, state: State) -> Snapshot:
         phase_left_s=np.where(timed, state.pod_f[:, :, PHASE_END] - now, 0.0) / NS_PER_S,
         cores=np.where(wanted, pod[:, :, WANT_CORES], pod[:, :, CORES]),
         vgpus=np.where(wanted, pod[:, :, WANT_VGPUS], pod[:, :, VGPUS]),
-        free_cores=tables.cores - held_cores.sum(axis=1),
-        free_ram_gb=tables.memory[:, 0] - (np.where(on_vgpus, ram_on_vgpus, ram_on_cpu) * holds).sum(axis=1),
-        free_vgpus=tables.gpus * tables.vgpus_per_gpu - (pod[:, :, VGPUS] * holds).sum(axis=1),
-        free_vram_gb=tables.memory[:, 1] - (vram * on_vgpus).sum(axis=1),
-        arrived_requests=state.arrived_in_slot[:, :, ARRIVED_REQUESTS].copy(),
-        arrived_prompts=state.arrived_in_slot[:, :, ARRIVED_PROMPTS].copy(),
+        free_cores=tables.node_i[:, N_CORES] - held_cores.sum(axis=1),
+        free_ram_gb=tables.node_f[:, N_RAM] - (np.where(on_vgpus, ram_on_vgpus, ram_on_cpu) * holds).sum(axis=1),
+        free_vgpus=tables.node_i[:, N_GPUS] * tables.node_i[:, N_REPLICAS] - (pod[:, :, VGPUS] * holds).sum(axis=1),
+        free_vram_gb=tables.node_f[:, N_VRAM] - (vram * on_vgpus).sum(axis=1),
+        arrived_requests=pod[:, :, ARRIVED_REQUESTS].copy(),
+        arrived_prompts=pod[:, :, ARRIVED_PROMPTS].copy(),
         busy_s=state.pod_f[:, :, BUSY] / NS_PER_S,
         age_s=np.zeros(len(cluster.nodes)),
     )

@@ -24,6 +24,7 @@ from twin.layout import (
     READY,
     SERVING,
     STARTING,
+    TAKEN,
     TERMINATING,
     VGPUS,
     WANT,
@@ -34,19 +35,19 @@ from twin.layout import (
     IntArray,
     State,
 )
-from twin.tables import Tables
+from twin.tables import L_HOST_CORES, L_START, L_STOP, N_CORES, N_GPU_GB, N_GPUS, N_RAM, N_REPLICAS, N_VRAM, Tables
 
 
 @compiled
 def fits(tables: Tables, state: State, n: int, i: int, copies: int) -> bool:
     """True where the wanted pod of LM i fits into what node n's pods do not hold, all GPUs taken together."""
     pod, pod_gb = state.pod_i, tables.pod_gb
-    free_cores, free_vgpus = tables.cores[n], tables.gpus[n] * tables.vgpus_per_gpu[n]
-    free_ram, free_vram = tables.memory[n, 0], tables.memory[n, 1]
+    free_cores, free_vgpus = tables.node_i[n, N_CORES], tables.node_i[n, N_GPUS] * tables.node_i[n, N_REPLICAS]
+    free_ram, free_vram = tables.node_f[n, N_RAM], tables.node_f[n, N_VRAM]
     for j in range(pod.shape[1]):
         if pod[n, j, PHASE] != OFF_PHASE:
             if pod[n, j, VGPUS] > 0:
-                free_cores -= tables.host_cores[j]
+                free_cores -= tables.lm_i[j, L_HOST_CORES]
                 free_vgpus -= pod[n, j, VGPUS]
                 free_ram -= pod[n, j, COPIES] * pod_gb[n, j, 1]
                 free_vram -= pod[n, j, COPIES] * pod_gb[n, j, 2]
@@ -55,7 +56,7 @@ def fits(tables: Tables, state: State, n: int, i: int, copies: int) -> bool:
                 free_ram -= pod_gb[n, j, 0]
     if pod[n, i, WANT_VGPUS] > 0:
         return bool(
-            tables.host_cores[i] <= free_cores
+            tables.lm_i[i, L_HOST_CORES] <= free_cores
             and pod[n, i, WANT_VGPUS] <= free_vgpus
             and copies * pod_gb[n, i, 1] <= free_ram + SLACK_GB
             and copies * pod_gb[n, i, 2] <= free_vram + SLACK_GB
@@ -84,11 +85,11 @@ def place_on_gpus(tables: Tables, state: State, n: int, i: int) -> bool:
     pod, on_gpu, wanted = state.pod_i, state.on_gpu, state.pod_i[n, i, WANT_VGPUS]
     for _ in range(wanted):
         best, most = -1, 0
-        for p in range(tables.gpus[n]):
-            free, part = tables.vgpus_per_gpu[n], tables.pod_gb[n, i, 2] * ((on_gpu[n, i, p] + 1) / wanted)
+        for p in range(tables.node_i[n, N_GPUS]):
+            free, part = tables.node_i[n, N_REPLICAS], tables.pod_gb[n, i, 2] * ((on_gpu[n, i, p] + 1) / wanted)
             for j in range(pod.shape[1]):
                 free -= on_gpu[n, j, p]
-            if free > most and part + held_gb(tables, state, n, i, p) <= tables.gpu_gb[n] + SLACK_GB:
+            if free > most and part + held_gb(tables, state, n, i, p) <= tables.node_f[n, N_GPU_GB] + SLACK_GB:
                 best, most = p, free
         if best < 0:
             on_gpu[n, i, :] = 0
@@ -101,11 +102,11 @@ def place_on_gpus(tables: Tables, state: State, n: int, i: int) -> bool:
 def copies_of(tables: Tables, state: State, n: int, i: int) -> int:
     """Return how many copies the wanted pod holds where its vGPUs are: one for each GPU, if there is the memory."""
     spans = 0
-    for p in range(tables.gpus[n]):
+    for p in range(tables.node_i[n, N_GPUS]):
         if state.on_gpu[n, i, p] > 0:
             spans += 1
             whole = tables.pod_gb[n, i, 2] + held_gb(tables, state, n, i, p)
-            if not tables.copies or whole > tables.gpu_gb[n] + SLACK_GB:
+            if not tables.copies or whole > tables.node_f[n, N_GPU_GB] + SLACK_GB:
                 return 1
     return spans if spans > 1 and fits(tables, state, n, i, spans) else 1
 
@@ -133,19 +134,19 @@ def admit(tables: Tables, state: State, n: int, now: float) -> None:
             pod[n, best, CORES] = pod[n, best, WANT_CORES]
             pod[n, best, VGPUS] = pod[n, best, WANT_VGPUS]
             mode = 1 if pod[n, best, VGPUS] > 0 else 0
-            pod_f[n, best, PHASE_END] = now + tables.pod_ns[best, mode]
+            pod_f[n, best, PHASE_END] = now + tables.lm_f[best, L_START + mode]
 
 
 @compiled
 def stop(tables: Tables, state: State, n: int, i: int, now: float) -> None:
     """Turn the pod TERMINATING; requests in hand keep their finished prompts and lose the work on others."""
     state.pod_i[n, i, PHASE] = TERMINATING
-    state.pod_f[n, i, PHASE_END] = now + tables.pod_ns[i, 2]
+    state.pod_f[n, i, PHASE_END] = now + tables.lm_f[i, L_STOP]
     if tables.by_batch:
         lose_batches(state, n, i)
     elif state.pod_i[n, i, SERVING] == 1:
         head = state.pod_i[n, i, HEAD]
-        left = np.ceil(state.in_hand[n, i, WORK] / state.in_hand[n, i, PACE])
+        left = np.ceil(state.pod_f[n, i, WORK] / state.pod_f[n, i, PACE])
         if left < state.pool_f[head, LEFT]:  # false, too, where a pod that cannot run at all has done nothing
             state.pool_f[head, LEFT] = left
         state.pool_i[head, INTERRUPTIONS] += 1
@@ -165,9 +166,9 @@ def lose_batches(state: State, n: int, i: int) -> None:
     state.pod_i[n, i, SERVING] = 0
     while members > 0:
         inside = 0
-        for c in range(state.taken.shape[1]):
-            inside += state.taken[place, c]
-            state.taken[place, c] = 0
+        for c in range(state.batch_i.shape[2]):
+            inside += state.pool_i[place, TAKEN + c]
+            state.pool_i[place, TAKEN + c] = 0
         if inside > 0:
             state.pool_i[place, INTERRUPTIONS] += 1
         members -= inside

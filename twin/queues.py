@@ -24,6 +24,7 @@ from twin.layout import (
     INTERRUPTIONS,
     JOIN,
     LEFT,
+    LONGEST,
     NEXT,
     ORIGIN,
     PLACES,
@@ -45,6 +46,7 @@ from twin.layout import (
     REQUESTS,
     SERVING,
     TAIL,
+    TAKEN,
     W_DOWNLINK,
     W_EXPIRED,
     W_INFERENCE,
@@ -63,7 +65,7 @@ from twin.layout import (
     Output,
     State,
 )
-from twin.tables import Tables
+from twin.tables import L_DOWNLINK, L_UPLINK, Tables
 
 moment = compiled(nanoseconds)
 SUCCESS, LATE, EXPIRED_WAITING, EXPIRED_RUNNING, UNROUTABLE = (int(outcome) for outcome in Outcome)
@@ -74,7 +76,7 @@ def arrive(state: State, origin: int, i: int, prompts: int) -> int:
     """Count a request; return its number."""
     request = state.counters[ARRIVED]
     state.counters[ARRIVED] = request + 1
-    arrived = state.arrived_in_slot[origin, i]
+    arrived = state.pod_i[origin, i]
     arrived[ARRIVED_REQUESTS] += 1
     arrived[ARRIVED_PROMPTS] += prompts
     return int(request)
@@ -98,7 +100,7 @@ def uplink_ns(tables: Tables, origin: int, target: int, i: int, prompts: int) ->
     if target == origin:
         return 0.0
     link = tables.network[origin, target]
-    return float(np.rint((link[0] + prompts * tables.payload[i, 0] * link[1]) * NS_PER_S))
+    return float(np.rint((link[0] + prompts * tables.lm_f[i, L_UPLINK] * link[1]) * NS_PER_S))
 
 
 @compiled
@@ -107,7 +109,7 @@ def downlink_ns(tables: Tables, origin: int, target: int, i: int, prompts: int) 
     if target == origin:
         return 0.0
     link = tables.network[target, origin]
-    return float(np.rint((link[0] + prompts * tables.payload[i, 1] * link[1]) * NS_PER_S))
+    return float(np.rint((link[0] + prompts * tables.lm_f[i, L_DOWNLINK] * link[1]) * NS_PER_S))
 
 
 @compiled
@@ -127,7 +129,7 @@ def send(
     join = moment(at_s)
     if target != origin:
         uplink = uplink_ns(tables, origin, target, i, prompts)
-        state.longest[0] = max(state.longest[0], uplink)
+        state.counters[LONGEST] = max(state.counters[LONGEST], uplink)
         join += uplink
     place = counters[FREE]
     if place >= 0:
@@ -145,7 +147,7 @@ def send(
     new_i[REQUEST], new_i[ORIGIN], new_i[BATCH], new_i[INTERRUPTIONS] = request, origin, prompts, 0
     new_i[PREVIOUS], new_i[NEXT], new_i[WHOLE] = before, after, whole
     new_f[ARRIVAL], new_f[JOIN], new_f[LEFT], new_f[INFERENCE] = at_s, join, prompts, 0.0
-    state.taken[place, :] = 0
+    state.pool_i[place, TAKEN:] = 0
     if before < 0:
         pod[HEAD] = place
     else:
@@ -261,7 +263,7 @@ def expire(tables: Tables, state: State, out: Output, n: int, i: int, now: float
     """End every request of the queue whose deadline has passed at `now`; only the front of the queue can hold such."""
     deadline = tables.deadline_ns
     place = state.pod_i[n, i, HEAD]
-    front = now - deadline + state.longest[0]
+    front = now - deadline + state.counters[LONGEST]
     while place >= 0 and state.pool_f[place, JOIN] <= front:
         after = state.pool_i[place, NEXT]
         due = moment(state.pool_f[place, ARRIVAL]) + deadline

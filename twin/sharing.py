@@ -7,8 +7,8 @@ import numpy as np
 from domain.gpu_sharing import HOST_CONTENTION
 from twin.compiled import compiled, compiled_call
 from twin.layout import VGPUS, State
-from twin.scratch import MEMO, MOST_EXACT, Scratch
-from twin.tables import Tables
+from twin.scratch import BUSY_COPY, BUSY_LM, DEMAND, HOST, MEMBER, MEMO, MOST_EXACT, REACH, SHARE, TAKES, THEN, Scratch
+from twin.tables import N_GPUS, N_KIND, Tables
 
 ROUNDS = 50
 """Of Schweitzer's approximation."""
@@ -24,11 +24,11 @@ def set_paces(tables: Tables, state: State, scratch: Scratch, n: int, running: i
     Paces depend on nothing but who is busy and where, so they are worked out once. Sets are told apart by a hash of 64
     bits.
     """
-    key = tables.kind[n] * _FACTOR + running + 1
+    key = tables.node_i[n, N_KIND] * _FACTOR + running + 1
     for b in range(running):
-        i, copy = scratch.busy[b], scratch.copy[b]
+        i, copy = scratch.who[BUSY_LM, b], scratch.who[BUSY_COPY, b]
         key = (key ^ (key >> 29)) * _FACTOR + i
-        for p in range(tables.gpus[n]):
+        for p in range(tables.node_i[n, N_GPUS]):
             there = state.on_gpu[n, i, p] if copy < 0 else (-1 if p == copy else 0)
             key = key * 131 + there
     place = (key ^ (key >> 32)) & (MEMO - 1)
@@ -36,19 +36,19 @@ def set_paces(tables: Tables, state: State, scratch: Scratch, n: int, running: i
         analyse(tables, state, scratch, n, running)
         scratch.key[place] = key
         for b in range(running):
-            scratch.kept[place, b] = scratch.pace[b]
+            scratch.kept[place, b] = scratch.amount[TAKES, b]
     else:
         for b in range(running):
-            scratch.pace[b] = scratch.kept[place, b]
+            scratch.amount[TAKES, b] = scratch.kept[place, b]
 
 
 @compiled_call
 def analyse(tables: Tables, state: State, scratch: Scratch, n: int, running: int) -> None:
     """Work the paces out, network by network."""
-    gpus, demand, reach = tables.gpus[n], scratch.demand, scratch.reach
+    gpus, demand, reach = tables.node_i[n, N_GPUS], scratch.network[DEMAND], scratch.who[REACH]
     for b in range(running):
-        i, copy = scratch.busy[b], scratch.copy[b]
-        scratch.fixed[b], compute = tables.gpu_ns[n, i, 0], tables.gpu_ns[n, i, 1]
+        i, copy = scratch.who[BUSY_LM, b], scratch.who[BUSY_COPY, b]
+        scratch.amount[HOST, b], compute = tables.gpu_ns[n, i, 0], tables.gpu_ns[n, i, 1]
         reach[b] = 0
         for p in range(gpus):
             demand[b, p] = 0.0
@@ -70,14 +70,14 @@ def analyse(tables: Tables, state: State, scratch: Scratch, n: int, running: int
         members = 0
         for c in range(running):
             if reach[c] & joined != 0:
-                scratch.member[members] = c
+                scratch.who[MEMBER, members] = c
                 members += 1
         if members <= MOST_EXACT:
             exactly(scratch, gpus, members)
         else:
             roughly(scratch, gpus, members)
         for k in range(members):
-            reach[scratch.member[k]] = 0
+            reach[scratch.who[MEMBER, k]] = 0
 
 
 @compiled
@@ -91,7 +91,7 @@ def nearest(seconds: float) -> float:
 @compiled
 def exactly(scratch: Scratch, gpus: int, members: int) -> None:
     """Set the paces of a network: over its subsets, the smaller ones first."""
-    member, demand, reach, ahead = scratch.member, scratch.demand, scratch.reach, scratch.ahead
+    member, demand, reach, ahead = scratch.who[MEMBER], scratch.network[DEMAND], scratch.who[REACH], scratch.ahead
     ahead[0, :] = 0.0
     last = (1 << members) - 1
     for busy in range(1, last + 1):
@@ -103,22 +103,27 @@ def exactly(scratch: Scratch, gpus: int, members: int) -> None:
             for j in range(members):
                 if others >> j & 1 == 1 and reach[member[j]] & reach[b] != 0:
                     neighbours += 1
-            seconds = scratch.fixed[b] * (1.0 + HOST_CONTENTION * neighbours)
+            seconds = scratch.amount[HOST, b] * (1.0 + HOST_CONTENTION * neighbours)
             for p in range(gpus):
                 seconds += demand[b, p] * (1.0 + ahead[others, p])
             for p in range(gpus):
                 ahead[busy, p] += demand[b, p] * (1.0 + ahead[others, p]) / seconds
             if busy == last:
-                scratch.pace[b] = nearest(seconds) if members > 1 else np.rint(seconds)
+                scratch.amount[TAKES, b] = nearest(seconds) if members > 1 else np.rint(seconds)
 
 
 @compiled
 def roughly(scratch: Scratch, gpus: int, members: int) -> None:
     """Set the paces of a large network by Schweitzer's approximation."""
-    member, demand, share, then = scratch.member, scratch.demand, scratch.share, scratch.then
+    member, demand, share, then = (
+        scratch.who[MEMBER],
+        scratch.network[DEMAND],
+        scratch.network[SHARE],
+        scratch.network[THEN],
+    )
     for k in range(members):
         b = member[k]
-        seconds = scratch.fixed[b]
+        seconds = scratch.amount[HOST, b]
         for p in range(gpus):
             seconds += demand[b, p]
         for p in range(gpus):
@@ -127,9 +132,9 @@ def roughly(scratch: Scratch, gpus: int, members: int) -> None:
         for k in range(members):
             b, neighbours = member[k], 0
             for j in range(members):
-                if j != k and scratch.reach[member[j]] & scratch.reach[b] != 0:
+                if j != k and scratch.who[REACH][member[j]] & scratch.who[REACH, b] != 0:
                     neighbours += 1
-            seconds = scratch.fixed[b] * (1.0 + HOST_CONTENTION * neighbours)
+            seconds = scratch.amount[HOST, b] * (1.0 + HOST_CONTENTION * neighbours)
             for p in range(gpus):
                 then[b, p] = 1.0
                 for j in range(members):
@@ -138,7 +143,7 @@ def roughly(scratch: Scratch, gpus: int, members: int) -> None:
                 seconds += demand[b, p] * then[b, p]
             for p in range(gpus):
                 then[b, p] *= demand[b, p] / seconds
-            scratch.pace[b] = nearest(seconds)
+            scratch.amount[TAKES, b] = nearest(seconds)
         for k in range(members):
             for p in range(gpus):
                 share[member[k], p] = then[member[k], p]

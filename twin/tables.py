@@ -10,30 +10,25 @@ from domain.cluster import Cluster
 from domain.serving import BatchCurve, Batching, Dispatch
 from twin.layout import FloatArray, IntArray, whole_ns
 
+N_CORES, N_GPUS, N_REPLICAS, N_KIND = range(4)
+N_RAM, N_VRAM, N_GPU_GB = range(3)
+L_HOST_CORES = 0
+L_START, L_STOP, L_UPLINK, L_DOWNLINK = 0, 2, 3, 4
+
 
 class Tables(NamedTuple):
     """A cluster as the engine reads it; never written."""
 
-    cores: IntArray
-    """[N]"""
-    gpus: IntArray
-    """[N]"""
-    vgpus_per_gpu: IntArray
-    """[N]"""
-    kind: IntArray
-    """[N] nodes of one number have the same models of CPU and GPU."""
-    memory: FloatArray
-    """[N, 2] RAM and vRAM, GB."""
-    gpu_gb: FloatArray
-    """[N] vRAM of one GPU, GB."""
+    node_i: IntArray
+    """[N, 4] N_CORES, N_GPUS, N_REPLICAS (vGPUs of each GPU), N_KIND (the same for the same models of CPU and GPU)."""
+    node_f: FloatArray
+    """[N, 3] N_RAM, N_VRAM, N_GPU_GB (vRAM of one GPU), GB."""
     pod_gb: FloatArray
     """[N, I, 3] what a pod holds: RAM on the CPU, RAM on vGPUs, vRAM on vGPUs, GB."""
-    host_cores: IntArray
-    """[I]"""
-    pod_ns: FloatArray
-    """[I, 3] start on CPU, start on vGPUs, stop."""
-    payload: FloatArray
-    """[I, 2] bytes per prompt up and down."""
+    lm_i: IntArray
+    """[I, 1] L_HOST_CORES."""
+    lm_f: FloatArray
+    """[I, 5] L_START on the CPU and, next, on vGPUs, L_STOP, ns; L_UPLINK, L_DOWNLINK, bytes per prompt."""
     cpu_ns: FloatArray
     """[N, I, cores + 1] for a prompt, infinite where the LM does not run."""
     gpu_ns: FloatArray
@@ -83,16 +78,23 @@ def tables(cluster: Cluster) -> Tables:
     models = list(dict.fromkeys((node.cpu_model, node.gpu_model) for node in nodes))
     curves = [[_curves(cluster, i, *model) for i in range(len(lms))] for model in models]
     return Tables(
-        cores=np.array([node.cpu_cores for node in nodes], dtype=np.int64),
-        gpus=np.array([node.gpus for node in nodes], dtype=np.int64),
-        vgpus_per_gpu=np.array([node.vgpus_per_gpu for node in nodes], dtype=np.int64),
-        kind=np.array([models.index((node.cpu_model, node.gpu_model)) for node in nodes], dtype=np.int64),
-        memory=np.array([[node.ram_gb, node.vram_gb] for node in nodes], dtype=np.float64),
-        gpu_gb=np.array([node.gpu_vram_gb for node in nodes], dtype=np.float64),
+        node_i=np.array(
+            [
+                [node.cpu_cores, node.gpus, node.vgpus_per_gpu, models.index((node.cpu_model, node.gpu_model))]
+                for node in nodes
+            ],
+            dtype=np.int64,
+        ),
+        node_f=np.array([[node.ram_gb, node.vram_gb, node.gpu_vram_gb] for node in nodes], dtype=np.float64),
         pod_gb=pod_gb,
-        host_cores=np.array([lm.host_cores for lm in lms], dtype=np.int64),
-        pod_ns=whole_ns([[lm.start_cpu_s, lm.start_gpu_s, lm.stop_s] for lm in lms]),
-        payload=np.array([[lm.uplink_bytes, lm.downlink_bytes] for lm in lms], dtype=np.float64),
+        lm_i=np.array([[lm.host_cores] for lm in lms], dtype=np.int64),
+        lm_f=np.array(
+            [
+                [*whole_ns([lm.start_cpu_s, lm.start_gpu_s, lm.stop_s]), lm.uplink_bytes, lm.downlink_bytes]
+                for lm in lms
+            ],
+            dtype=np.float64,
+        ),
         cpu_ns=np.maximum(whole_ns(cpu), 1.0),
         gpu_ns=np.maximum(whole_ns(gpu), [0.0, 1.0]),
         network=np.ascontiguousarray(np.stack([cluster.latency_s, cluster.seconds_per_byte], axis=2), dtype=np.float64),

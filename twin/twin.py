@@ -14,7 +14,7 @@ from domain.moments import verge
 from domain.serving import Dispatch
 from domain.telemetry import Records, Snapshot
 from domain.workload import Arrivals
-from twin import engine
+from twin import engine, open_plans
 from twin.archives import read_arrays
 from twin.layout import (
     ARRIVED,
@@ -146,27 +146,26 @@ class Twin:
             out = output(most)
         elif out.record_i.shape[1] < most:
             raise ValueError(f"room for {out.record_i.shape[1]} records, but {most} requests wait or arrive")
+        requests = (times, arrivals.origin, arrivals.lm, arrivals.prompts)
+        if self.cluster.serving.dispatch is Dispatch.FIXED and not self._tables.by_batch:
+            self._state = self._state.with_room(len(arrivals), 0)
+            plain = schedule.targets, schedule.cores, schedule.vgpus, schedule.decided
+            ended = engine.advance(self._tables, self._state, *requests, *plain, out, self._scratch)
+        else:
+            ended = self._run_open(arrivals, schedule, out)
+        return Records(*out.record_i[:, :ended], *out.record_f[:, :ended])
+
+    def _run_open(self, arrivals: Arrivals, schedule: Schedule, out: Output) -> int:
         divided = self._tables.split and bool(schedule.is_open.any())
         parts = int(np.minimum(arrivals.prompts, schedule.allowed.shape[3]).sum()) if divided else len(arrivals)
-        state = self._state = self._state.with_room(parts, len(arrivals) * divided)
-        news, waste = state, out
+        room = parts, len(arrivals) * divided
+        state = news = self._state = self._state.with_room(*room)
+        waste = out
         if self._news is not None:
-            news = self._news = self._news.with_room(parts, len(arrivals) * divided)
+            news = self._news = self._news.with_room(*room)
             waste = output(int(news.counters[WAITING]) + len(arrivals))
-        ended = engine.advance(
-            self._tables,
-            state,
-            news,
-            times,
-            arrivals.origin,
-            arrivals.lm,
-            arrivals.prompts,
-            schedule,
-            out,
-            waste,
-            self._scratch,
-        )
-        return Records(*out.record_i[:, :ended], *out.record_f[:, :ended])
+        requests = (arrivals.time_s, arrivals.origin, arrivals.lm, arrivals.prompts)
+        return open_plans.advance_open(self._tables, state, news, *requests, schedule, out, waste, self._scratch)
 
     def copy(self) -> Twin:
         """An independent twin in the same state: microseconds and a few kilobytes at P1's size."""

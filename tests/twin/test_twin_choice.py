@@ -117,11 +117,12 @@ def test_what_an_origin_sent_counts_once(world: World, at: float, weight: float,
     assert played.targets == [0, target]
 
 
-def test_what_an_origin_sent_counts_until_it_would_have_joined(world: World) -> None:
+@pytest.mark.parametrize(("at", "target"), [(8.5, 1), (9.5, 0)])
+def test_what_an_origin_sent_counts_until_it_joins_or_leaves(world: World, at: float, target: int) -> None:
     where = choosing(3, tau=4.0)
     # The first is 5 s on its way, and gone at 9 s.
-    requests = [(5, 2, 0, 8), (9.5, 2, 0, 1)]
-    assert play(world, where, requests, CORES, 2, weighing(where, 1.0, 1.0, 0.0)).targets == [0, 1]
+    requests = [(5, 2, 0, 8), (at, 2, 0, 1)]
+    assert play(world, where, requests, CORES, 2, weighing(where, 1.0, 1.0, 0.0)).targets == [0, target]
 
 
 def test_where_nobody_has_a_pod_the_largest_weight_decides(world: World) -> None:

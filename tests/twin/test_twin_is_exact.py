@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from _pytest.mark.structures import ParameterSet
 
 from domain.decisions import NOWHERE, RoutingPlan
 from domain.telemetry import Outcome, Phase, Records
@@ -25,28 +26,34 @@ from tests.oracle.scenarios import Scenario, tied, ugly
 from tests.oracle.served import served_decimal, served_far, served_tied, served_ugly
 from tests.oracle.simulation import simulate
 from tests.oracle.worlds import SECONDS, assert_equal, assert_same, by_number, run_twin, step
-from twin.twin import Twin, run_schedule
+from twin.layout import Schedule, allowed
+from twin.twin import Twin
 
 SERVED = [served_ugly, served_tied, served_decimal, served_far]
 KINDS = pytest.mark.parametrize("draw", [ugly, tied, decimal, far, *SERVED])
 BLOCK = 10
 USUAL = {
-    decimal: 120,
-    far: 40,
-    tied: 40,
-    ugly: 60,
-    served_decimal: 80,
-    served_far: 40,
-    served_tied: 40,
-    served_ugly: 60,
+    decimal: 60,
+    far: 20,
+    tied: 20,
+    ugly: 30,
+    served_decimal: 50,
+    served_far: 20,
+    served_tied: 20,
+    served_ugly: 30,
 }
-"""Scenarios of each kind, unless more are asked for."""
+"""Scenarios of each kind that are played at every change; MORE in the live lane."""
+MORE = 100
 
 
-def blocks() -> list[tuple[Callable[[int], Scenario], int]]:
+def blocks() -> list[ParameterSet]:
     """Return what to play: kinds, and numbers of blocks of seeds."""
     asked = int(os.environ.get("EDGEWISE_SCENARIOS", "0"))
-    return [(draw, block) for draw, usual in USUAL.items() for block in range((asked or usual) // BLOCK)]
+    return [
+        pytest.param(draw, block, marks=[pytest.mark.live] if not asked and block * BLOCK >= usual else [])
+        for draw, usual in USUAL.items()
+        for block in range((asked or MORE) // BLOCK)
+    ]
 
 
 @pytest.mark.parametrize(("draw", "block"), blocks())
@@ -104,6 +111,7 @@ def moments(r: Records) -> np.ndarray:
     return np.asarray(times.sum(axis=0))
 
 
+@pytest.mark.live
 @KINDS
 def test_the_random_scenarios_use_every_feature(draw: Callable[[int], Scenario]) -> None:
     seen: Counter[str] = Counter()
@@ -134,21 +142,28 @@ def test_the_random_scenarios_use_every_feature(draw: Callable[[int], Scenario])
     assert not [name for name in wanted if seen[name] < (1 if name in RARE else 8)], seen
 
 
-def schedule(s: Scenario) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Targets, cores, vGPUs and who decided, as `run_schedule` takes them."""
-    shape = (s.slots, s.cluster.n_nodes, s.cluster.n_lms)
-    cores, vgpus = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
-    decided = np.zeros(shape[:2], dtype=np.int64)
+def schedule(s: Scenario) -> Schedule:
+    """All that is decided, as `Twin.run` takes it."""
+    n_nodes, n_lms = shape = s.cluster.n_nodes, s.cluster.n_lms
+    cores, vgpus = np.zeros((s.slots, *shape), dtype=np.int64), np.zeros((s.slots, *shape), dtype=np.int64)
+    decided = np.zeros((s.slots, n_nodes), dtype=np.int64)
     for t, deployments in enumerate(s.deployments):
         for deployment in deployments:
             decided[t, deployment.node] = 1
             cores[t, deployment.node] = [a.cores for a in deployment.allocations]
             vgpus[t, deployment.node] = [a.vgpus for a in deployment.allocations]
-    targets, plan = [], RoutingPlan(np.full(shape[1:], NOWHERE))
+    plans, plan = [], RoutingPlan(np.full(shape, NOWHERE))
     for given in s.plans:
         plan = given or plan
-        targets.append(plan.targets)
-    return np.array(targets), cores, vgpus, decided
+        plans.append(plan)
+    none = np.zeros((1, n_lms, n_nodes))
+    weights = [np.broadcast_to(none if p.weights is None else p.weights, (n_nodes, n_lms, n_nodes)) for p in plans]
+    nodes, weight = allowed(np.concatenate(weights))
+    return Schedule.fixed(np.array([p.targets for p in plans]), cores, vgpus, decided)._replace(
+        is_open=np.array([p.is_open for p in plans], dtype=np.int64),
+        allowed=nodes.reshape(s.slots, n_nodes, n_lms, -1),
+        weight=weight.reshape(s.slots, n_nodes, n_lms, -1),
+    )
 
 
 @KINDS
@@ -157,6 +172,20 @@ def test_one_schedule_of_many_slots_equals_slot_after_slot(draw: Callable[[int],
         s, at_once, stepped = draw(seed), Twin(draw(seed).cluster), Twin(draw(seed).cluster)
         arrivals = s.arrivals.between(0.0, s.slots * s.cluster.slot_s)
         parts = [step(stepped, arrivals, s.plans, s.deployments) for _ in range(s.slots)]
-        records = by_number(run_schedule(at_once, arrivals, *schedule(s)))
+        records = by_number(at_once.run(arrivals, schedule(s)))
         assert_equal(records, by_number(Records.concatenate(parts)), f"{draw.__name__} {seed}")
         assert_equal(at_once.observe(), stepped.observe(), f"{draw.__name__} {seed}")
+
+
+@KINDS
+def test_a_saved_twin_goes_on_as_the_one_that_was_saved(draw: Callable[[int], Scenario]) -> None:
+    for seed in range(20):
+        s = draw(seed)
+        twin, other = Twin(s.cluster), Twin(s.cluster)
+        for t in range(s.slots):
+            if t % 3 == 2:
+                other = Twin.restore(s.cluster, other.save())
+            if t % 3 == 1:
+                other = other.copy()
+            mine, theirs = (step(one, s.arrivals, s.plans, s.deployments) for one in (twin, other))
+            assert_equal(mine, theirs, f"{draw.__name__} {seed}, slot {t}")

@@ -155,5 +155,5 @@ def test_damaged_or_foreign_data_are_not_restored() -> None:
     for place in range(0, len(saved), 97):
         with pytest.raises(ValueError, match="not a saved twin"):
             Twin.restore(cluster(NODE), saved[:place] + bytes([saved[place] ^ 1]) + saved[place + 1 :])
-    with pytest.raises(ValueError, match="other nodes, LMs or GPUs"):
+    with pytest.raises(ValueError, match="other nodes, LMs, GPUs or ways of serving"):
         Twin.restore(cluster(NODE, lms=2), saved)
