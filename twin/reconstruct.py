@@ -2,8 +2,9 @@
 
 A snapshot does not say everything. What it leaves open is filled in the plainest way: the prompts of a backlog are
 spread evenly over its requests, which came one after the other at even intervals since the oldest; they came from the
-node where they wait; vGPUs sit where admission would have put them, LM by LM; a Pending pod waits since now, and for
-the pod before it where that still stops, of which the snapshot does not say what it holds.
+node where they wait, and nothing is in hand; vGPUs sit where admission would have put them, LM by LM, as copies where
+memory allows; a Pending pod waits since now, and for the pod before it where that still stops, of which the snapshot
+does not say what it holds.
 
 In a twin a Pending pod fits only once something is released. In a cluster it may fit and not be bound yet, so the first
 slot of the rebuilt twin begins with an admission (docs/twin.md, Admission) on each node that has one.
@@ -15,7 +16,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from domain.cluster import Cluster
+from domain.cluster import SLACK_GB, Cluster
 from domain.decisions import OFF, Allocation, Deployment
 from domain.gpus import Gpus
 from domain.moments import nanoseconds, on_clock
@@ -35,8 +36,6 @@ from twin.layout import (
     PHASE,
     PHASE_END,
     PLACES,
-    POOL_F,
-    POOL_I,
     PREVIOUS,
     PROMPTS,
     REQUEST,
@@ -104,6 +103,20 @@ def _pods(cluster: Cluster, snapshot: Snapshot, state: State, gpu: IntArray | No
         on_gpu[known] = told[known]
     for n in np.flatnonzero((on_gpu.sum(axis=2) < vgpus).any(axis=1)):
         _place(cluster, int(n), vgpus[n], on_gpu[n])
+    if cluster.serving.copies:
+        for n, i in np.argwhere((on_gpu > 0).sum(axis=2) > 1):
+            pod[n, i, COPIES] = _copies(cluster, int(n), int(i), pod[n], on_gpu[n])
+
+
+def _copies(cluster: Cluster, n: int, i: int, pod: IntArray, on_gpu: IntArray) -> int:
+    """The copies of a pod on several GPUs: as many, where the node has the memory beside its other pods."""
+    node, spans, copies = cluster.nodes[n], on_gpu > 0, np.maximum(pod[:, COPIES], 1)
+    copies[i] = int(spans[i].sum())
+    whole = np.array([cluster.vram_gb(n, j) for j in range(cluster.n_lms)])
+    parts = np.where(copies[:, None] > 1, spans, on_gpu / np.maximum(pod[:, VGPUS], 1)[:, None])
+    ram = [copies[j] * cluster.ram_gb(n, int(j), pod[j, VGPUS] > 0) for j in np.flatnonzero(pod[:, PHASE])]
+    fits = (whole @ parts <= node.gpu_vram_gb + SLACK_GB).all() and sum(ram) <= node.ram_gb + SLACK_GB
+    return int(copies[i]) if fits else 1
 
 
 def _place(cluster: Cluster, n: int, vgpus: IntArray, on_gpu: IntArray) -> None:
@@ -129,8 +142,8 @@ def _requests(cluster: Cluster, snapshot: Snapshot, state: State) -> None:
         sizes[: prompts % count] += 1
         arrival_s = snapshot.time_s - snapshot.oldest_wait_s[n, i] * (1.0 - np.arange(count) / count)
         rows = np.arange(place, place + count)
-        state.pool_i[rows] = np.zeros(POOL_I, dtype=np.int64)
-        state.pool_f[rows] = np.zeros(POOL_F)
+        state.pool_i[rows] = 0
+        state.pool_f[rows] = 0.0
         state.pool_i[rows, REQUEST] = rows
         state.pool_i[rows, WHOLE] = -1
         state.pool_i[rows, ORIGIN] = n

@@ -107,7 +107,8 @@ class Twin:
             c, g = allocation.cores, allocation.vgpus
             if not (c or g):
                 continue
-            if c < 0 or g < 0 or (c and g) or not math.isfinite(self._pace(n, i, c, g)):
+            slices = g > 1 and self.cluster.nodes[n].mig
+            if c < 0 or g < 0 or (c and g) or slices or not math.isfinite(self._pace(n, i, c, g)):
                 raise ValueError(
                     f"{self.cluster.lms[i].name} cannot run on {self.cluster.nodes[n].name} with {c} cores "
                     f"and {g} vGPUs"

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from domain.cluster import Cluster
-from domain.decisions import OFF, Allocation, Deployment, MacroPolicy
+from domain.decisions import OFF, Allocation, Deployment, MacroPolicy, RoutingPlan
 from domain.telemetry import Phase, Snapshot
 from domain.workload import Arrivals
 from policies.families import make
 from policies.roles import DEPLOYER, SCHEDULER, generator
+from tests.oracle.scenarios import Scenario
+from tests.oracle.served import served_decimal, served_tied, served_ugly
+from tests.oracle.worlds import step
 from twin.reconstruct import reconstruct
 from twin.testbeds import load_builtin
 from twin.twin import Twin
@@ -110,3 +114,28 @@ def test_backlogs_drain_in_nearly_the_same_time() -> None:
             world.advance(Arrivals.empty())
         left.append(world.observe().backlog_prompts.sum())
     assert abs(left[0] - left[1]) <= 3
+
+
+@pytest.mark.parametrize("draw", [served_ugly, served_tied, served_decimal])
+def test_a_rebuilt_twin_shows_what_it_was_rebuilt_from_however_it_serves(draw: Callable[[int], Scenario]) -> None:
+    for seed in range(12):
+        s = draw(seed)
+        twin = Twin(s.cluster)
+        for _ in range(s.slots):
+            step(twin, s.arrivals, s.plans, s.deployments)
+            shown = twin.observe()
+            rebuilt = reconstruct(s.cluster, shown)
+            again = rebuilt.observe()
+            plain = ~(shown.phase == int(Phase.PENDING)).any(axis=1)
+            names = ("backlog_prompts", "backlog_requests", "phase", "cores", "vgpus", "free_cores", "free_vgpus")
+            for name in names:
+                assert np.array_equal(getattr(shown, name)[plain], getattr(again, name)[plain]), (
+                    seed,
+                    shown.slot,
+                    name,
+                )
+            t0, t1 = (t * s.cluster.slot_s for t in (shown.slot, shown.slot + 1))
+            rebuilt.route(s.plans[0] or RoutingPlan(np.zeros(shown.phase.shape, dtype=np.int64)))
+            records = rebuilt.advance(s.arrivals.between(t0, t1))
+            there = int(shown.backlog_requests.sum()) + len(s.arrivals.between(t0, t1))
+            assert len(records) + rebuilt.waiting <= there  # parts of one request count as requests there
