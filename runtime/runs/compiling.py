@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from domain.serving import Dispatch, Serving
 from domain.workload import Arrivals
 from policies.families import make
 from runtime.runs.bounds import bound_figures
@@ -22,7 +23,9 @@ def compile_all() -> int:
     testbed = load_builtin("bristol")
     cluster = replace(testbed, deadline_s=2 * testbed.slot_s)  # so that the run is over soon
     workload = load_workload("p1", cluster, SEED)
-    for _ in run_slots(Twin(cluster), make(FAMILY, cluster), workload, SLOTS, SEED):
-        pass
+    for serving in (Serving(), Serving(Dispatch.SPLIT)):
+        served = replace(cluster, serving=serving)
+        for _ in run_slots(Twin(served), make(FAMILY, served), workload, SLOTS, SEED):
+            pass
     bound_figures(cluster, SEED, Arrivals.concatenate([workload.arrivals(slot) for slot in range(SLOTS)]))
     return len(KEPT)
