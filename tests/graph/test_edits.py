@@ -29,6 +29,7 @@ CPU_NODE = next(node.name for node in BRISTOL.nodes if not node.vgpus)
 GPU_NODE = next(n for n, node in enumerate(BRISTOL.nodes) if node.vgpus)
 GPU_ONLY = next(lm.name for lm in BRISTOL.lms if lm.gpu_only)
 OFF = {lm.name: "off" for lm in BRISTOL.lms}
+pytestmark = pytest.mark.usefixtures("small_effort")
 AGENTS = {"planner": "agent", "scheduler": "agent", "deployer": "agent", "family": "RH"}
 
 

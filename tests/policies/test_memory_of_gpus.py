@@ -35,7 +35,7 @@ def test_the_patterns_of_a_node_are_all_that_the_rules_allow(cluster: Cluster) -
     assert [found.deployment(0, p).allocations for p in range(len(found))] == sound
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=20)
 @given(crowded())
 def test_the_steady_deployer_gets_every_choice_of_its_menu_on_the_gpus_that_it_counts_with(cluster: Cluster) -> None:
     table, policy = menu(cluster, 0), MacroPolicy.unrestricted(cluster)
@@ -53,6 +53,14 @@ def test_the_steady_deployer_gets_every_choice_of_its_menu_on_the_gpus_that_it_c
         assert (seen.vgpus[0] == table.vgpus[choice]).all()
         on_gpu = (twin.copy()._state.on_gpu[0] > 0) @ (1 << np.arange(twin._state.on_gpu.shape[2]))
         assert (on_gpu == table.gpu[choice]).all()
+
+
+@pytest.mark.live
+@settings(deadline=None, max_examples=200)
+@given(crowded())
+def test_the_steady_deployer_gets_every_choice_on_many_clusters(cluster: Cluster) -> None:
+    every_choice = test_the_steady_deployer_gets_every_choice_of_its_menu_on_the_gpus_that_it_counts_with
+    every_choice.hypothesis.inner_test(cluster)  # type: ignore[attr-defined]  # Hypothesis adds the attribute
 
 
 @pytest.mark.usefixtures("small_effort")
