@@ -41,7 +41,7 @@ def near(*nodes: Node, lm: LargeModel = LM) -> Cluster:
 def test_a_request_that_may_be_split_takes_as_long_as_its_longest_part() -> None:
     # At home 1 s a prompt; elsewhere 1 s and half a second a prompt up, 1 s and 1 s a prompt down, and 1 s a prompt.
     where = serving(cluster(NODE, NODE), SPLIT)
-    alone = [bounded(where, asked((0.0, 0, 0, k))).solo_mean_s for k in range(1, 8)]
+    alone = [bounded(where, asked((0.0, 0, 0, k)), steps=0).solo_mean_s for k in range(1, 8)]
     # Back from home at 1, 2, 3, 4, 5, 6 …, from elsewhere at 4.5, 7 …: dealt in this order.
     assert alone == [1.0, 2.0, 3.0, 4.0, 4.5, 5.0, 6.0]
     assert bounded(where, asked((0.0, 0, 0, 7))).capacity_mean_s >= 6.0
@@ -64,7 +64,8 @@ def test_a_request_takes_the_best_batches() -> None:
     where = cluster(NODE, lm=BATCHED)
     alone = {
         batching: [
-            bounded(serving(where, Serving(batching=batching)), asked((0.0, 0, 0, k))).solo_mean_s for k in range(1, 6)
+            bounded(serving(where, Serving(batching=batching)), asked((0.0, 0, 0, k)), steps=0).solo_mean_s
+            for k in range(1, 6)
         ]
         for batching in Batching
     }
@@ -130,7 +131,7 @@ def test_no_dealing_of_requests_over_pods_beats_the_bound(
     for place in (near, cluster):
         where = serving(place(*nodes, lm=lm), Serving(dispatch, batching=batching, copies=True))
         least_s = least_mean_s(where, pods, requests, dispatch is Dispatch.SPLIT)
-        found = bounded(where, asked(*requests), steps=40)
+        found = bounded(where, asked(*requests), steps=24)
         assert found.full_service
         assert found.solo_mean_s <= found.capacity_mean_s <= least_s * ROUNDING
         if place is near and nodes[0] == nodes[1]:  # it does not see who is far from whom, and deploys as it likes
@@ -149,7 +150,7 @@ PAIR = cluster(gpu_node(2, 2), NODE, lms=2, lm=BATCHED, tau=60.0)
 
 
 def quick(how: Serving, requests: list[Asked]) -> Bound:
-    return bounded(serving(PAIR, how), asked(*requests), steps=40)
+    return bounded(serving(PAIR, how), asked(*requests), steps=24)
 
 
 @FEW
