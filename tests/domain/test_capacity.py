@@ -121,7 +121,7 @@ def admitted(cluster: Cluster, allocations: tuple[Allocation, ...]) -> list[bool
     return [not (phase == Phase.PENDING).any() for phase in seen]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=80)
 @given(crowded_deployments())
 def test_a_deployment_passes_the_rules_just_where_both_worlds_can_start_all_its_pods(
     drawn: tuple[Cluster, tuple[Allocation, ...]],
@@ -131,7 +131,17 @@ def test_a_deployment_passes_the_rules_just_where_both_worlds_can_start_all_its_
     assert admitted(cluster, allocations) == [sound, sound]
 
 
-@settings(deadline=None, max_examples=300)
+@pytest.mark.live
+@settings(deadline=None, max_examples=1000)
+@given(crowded_deployments())
+def test_many_deployments_pass_the_rules_just_where_both_worlds_can_start_all_their_pods(
+    drawn: tuple[Cluster, tuple[Allocation, ...]],
+) -> None:
+    one = test_a_deployment_passes_the_rules_just_where_both_worlds_can_start_all_its_pods
+    one.hypothesis.inner_test(drawn)  # type: ignore[attr-defined]  # Hypothesis adds the attribute
+
+
+@settings(deadline=None, max_examples=80)
 @given(crowded())
 def test_lms_fit_together_just_where_some_choice_of_their_smallest_modes_is_sound(cluster: Cluster) -> None:
     lms = range(cluster.n_lms)
@@ -142,6 +152,14 @@ def test_lms_fit_together_just_where_some_choice_of_their_smallest_modes_is_soun
     ]
     sound = any(not check_deployment(cluster, Deployment(0, choice)) for choice in itertools.product(*smallest))
     assert fits_together(cluster, 0, list(lms)) == sound
+
+
+@pytest.mark.live
+@settings(deadline=None, max_examples=1000)
+@given(crowded())
+def test_lms_of_many_clusters_fit_together_just_where_some_choice_is_sound(cluster: Cluster) -> None:
+    one = test_lms_fit_together_just_where_some_choice_of_their_smallest_modes_is_sound
+    one.hypothesis.inner_test(cluster)  # type: ignore[attr-defined]  # Hypothesis adds the attribute
 
 
 def test_forty_lms_are_settled_within_what_their_resources_allow() -> None:

@@ -182,6 +182,7 @@ def test_a_node_that_is_lost_and_comes_back_costs_no_request_and_less_than_where
     node, lost = BRISTOL.node_index["VM7"], range(CHANGE, CHANGE + 14)
     ours, theirs = both(lambda seed: Without(seed, node, lost), lambda: Outage(BRISTOL, node, lost), seeds)
     assert all(played.after.success_ratio.min() > 0.97 for played in ours)
+    assert all(played.within[0] == 0 for played in ours)
     assert mean_objective(ours) < 0.75 * mean_objective(theirs)
     calm = [play(RehearsalPlanner, Twin(BRISTOL), Without(seed, node, lost), seed) for seed in seeds]
     assert mean_objective(ours) < 1.5 * mean_objective(calm), "a fifth of the GPUs were away for half of the time"

@@ -43,13 +43,20 @@ def eager() -> Any:
         yield
 
 
+@pytest.fixture(scope="module")
+def whole(small_effort: None, eager: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run that nobody stopped."""
+    run = Run(tmp_path_factory.mktemp("whole"))
+    assert asyncio.run(run.go()) == 0
+    return run
+
+
 @pytest.mark.parametrize("node", ["planner", "scheduler", "deployer"])
 @pytest.mark.parametrize("slot", [0, 4, 6])
 async def test_a_run_that_stops_in_the_middle_of_a_slot_is_the_same_run_when_it_goes_on(
-    node: str, slot: int, tmp_path: Path
+    node: str, slot: int, whole: Run, tmp_path: Path
 ) -> None:
-    whole, cut = Run(tmp_path / "whole"), Run(tmp_path / "cut")
-    assert await whole.go() == 0
+    cut = Run(tmp_path / "cut")
     plans = [entry["slot"] for entry in (await whole.kept())[0] if entry["role"] == "planner"]
     assert plans == [0, 2, 4, 6, 8]
     cut.prepare = lambda deps: stopping(deps, node, slot, Stopped)
