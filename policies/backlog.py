@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 
 from domain.cluster import Cluster
 from domain.decisions import NOWHERE, MacroPolicy, RoutingPlan
+from domain.serving import Dispatch
 from domain.telemetry import Phase, Snapshot
 from policies.rehearsal.forecast import Forecast, Traffic
 from policies.rehearsal.menu import admission
+from policies.sharing import delay_beside
 from twin.compiled import compiled_alone
 
 FloatArray = NDArray[np.float64]
@@ -62,8 +64,8 @@ def assign(
         order: [I] LMs, the first to be routed first.
         origins: [N, I] order of the origins.
         allowed: where requests of LM i may go.
-        fixed: seconds per prompt that sharing does not slow.
-        compute: seconds per prompt that it does.
+        fixed: seconds per prompt on a CPU, or on the host.
+        compute: seconds per prompt with kernels on the GPU.
         gpu: physical GPUs of the pod, as bits; 0 on CPU.
         left: seconds until the pod is ready.
         prompts: backlog, grown here by what is expected to be sent.
@@ -89,14 +91,14 @@ def assign(
             seconds[n] = np.inf
             if not allowed[n, i]:
                 continue
-            slow = 1.0
+            seconds[n] = fixed[n, i] + compute[n, i]
             if gpu[n, i] != 0:
                 for k in range(lms):
                     if k != i and gpu[n, k] & gpu[n, i] != 0:
-                        slow += busy[n, k]
-                        together = fixed[n, k] + compute[n, k] * 2.0
-                        harm[n] += busy[n, k] * compute[n, k] / together * (1.0 + requests[n, k] + later[n, k])
-            seconds[n] = fixed[n, i] + compute[n, i] * slow
+                        seconds[n] += busy[n, k] * delay_beside(fixed[n, i], compute[n, i], fixed[n, k], compute[n, k])
+                        slower = delay_beside(fixed[n, k], compute[n, k], fixed[n, i], compute[n, i])
+                        share = slower / (fixed[n, k] + compute[n, k] + slower)
+                        harm[n] += busy[n, k] * share * (1.0 + requests[n, k] + later[n, k])
             speed += 1.0 / seconds[n]
         load = min(FULLEST, expected[:, i].sum() / slot_s / speed)
         for o in origins[:, i]:
@@ -177,6 +179,8 @@ class BacklogScheduler:
         for i in np.flatnonzero(~allowed.any(axis=0)):
             targets[:, i] = self._by_share(policy, int(i), expected[:, i], order[:, i])
         routed = allowed.any(axis=0)
+        if cluster.serving.dispatch is not Dispatch.FIXED:
+            return _choosing(np.where(allowed & np.isfinite(fixed), 1.0, 0.0), targets)
         if routed.any():
             out = targets.copy()
             assign(
@@ -228,6 +232,18 @@ class BacklogScheduler:
             best = int(np.argmin(after))
             targets[o], sent[best] = best, sent[best] + mine
         return targets
+
+
+def _choosing(weights: FloatArray, targets: IntArray) -> RoutingPlan:
+    """Let origins choose among all nodes of weight ([N, I]); LMs without one go to their targets ([N, I])."""
+    nobody = np.flatnonzero(~weights.any(axis=0))
+    if not nobody.size:
+        return RoutingPlan.open(weights.T[None])
+    by_origin = np.repeat(weights.T[None], len(weights), axis=0)
+    for i in nobody:
+        origins = np.flatnonzero(targets[:, i] >= 0)
+        by_origin[origins, i, targets[origins, i]] = 1.0
+    return RoutingPlan.open(by_origin)
 
 
 def _heaviest_first(expected: FloatArray, slot: int) -> IntArray:

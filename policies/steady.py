@@ -20,6 +20,7 @@ from domain.telemetry import Phase, Snapshot
 from policies.rehearsal.fluid import FULL, MEETING
 from policies.rehearsal.forecast import Forecast, Traffic
 from policies.rehearsal.menu import Menu, Menus, admission, admitted_next
+from policies.sharing import delays
 
 FloatArray = NDArray[np.float64]
 
@@ -152,12 +153,11 @@ def choice_costs(table: Menu, loads: FloatArray, batch: FloatArray, c: FloatArra
     """
     used = loads > 0.0
     fixed = np.where(np.isfinite(table.fixed_s), table.fixed_s, 0.0)
-    seconds = fixed + table.compute_s
+    seconds = alone = fixed + table.compute_s
+    beside = np.where(table.together, delays(fixed, table.compute_s), 0.0)
     for _ in range(4):
         busy = np.minimum(loads * seconds, 1.0) * table.on
-        seconds = 0.5 * (
-            seconds + fixed + table.compute_s * (1.0 + MEETING * (table.together * busy[:, None, :]).sum(axis=2))
-        )
+        seconds = 0.5 * (seconds + alone + MEETING * (beside * busy[:, None, :]).sum(axis=2))
     rho = loads * seconds
     capped = np.minimum(rho, FULL)
     late = np.where(rho > 0.0, np.maximum(0.0, 1.0 - FULL / np.maximum(rho, 1e-300)), 0.0)

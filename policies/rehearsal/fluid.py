@@ -17,6 +17,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from policies.sharing import delay_beside
 from twin.compiled import compiled_alone
 
 FloatArray = NDArray[np.float64]
@@ -70,12 +71,12 @@ def evaluate(
     for _ in range(ROUNDS):
         for g in range(groups):
             for i in range(lms):
-                slow = 1.0
+                seconds[g, i] = fixed[g, i] + compute[g, i]
                 if gpu[g, i] != 0:
                     for k in range(lms):
                         if k != i and gpu[g, k] & gpu[g, i] != 0:
-                            slow += MEETING * busy[g, k]
-                seconds[g, i] = fixed[g, i] + compute[g, i] * slow
+                            beside = delay_beside(fixed[g, i], compute[g, i], fixed[g, k], compute[g, k])
+                            seconds[g, i] += MEETING * busy[g, k] * beside
         for i in range(lms):
             c = spread[i] / max(pods[i], 1.0)
             low, high, capacity = math.inf, 0.0, 0.0
