@@ -1,4 +1,4 @@
-"""What a busy neighbour on the same GPU costs a prompt, as rules count it: the law of the twin for two (docs/twin.md)."""
+"""What a busy neighbour on the same GPU costs a prompt, as rules count it: the law of the twin for two pods."""
 
 from __future__ import annotations
 
