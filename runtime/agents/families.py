@@ -1,7 +1,7 @@
 """Families by code: rules, agents, and any mix of them; listing them needs no model.
 
 A mix is written planner+scheduler+deployer, such as `rehearsal+agent+lyapunov` or `none+agent+agent`: each part is
-`agent`, the name of a rule, or, for the planner, `none`.
+`agent`, the name of a rule, or, for the planner, `none`. Either may bring a dispatch of its own, as in `RH:split`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from types import MappingProxyType
 
 from domain.errors import InputError
 from domain.ledger import Role
+from domain.serving import Dispatch
 from policies.families import DEPLOYERS, FAMILIES, NOBODY, PLANNERS, SCHEDULERS, Recipe
+from runtime.results.own_dispatch import MARK, bare, own_dispatch
 from twin.sentences import one_of
 
 AGENT = "agent"
@@ -47,15 +49,22 @@ def all_families() -> dict[str, Recipe]:
 
 
 def family_code(text: str) -> str:
-    """Read a code or a mix in any case; raises InputError where there is no such family."""
-    code = text.strip().lower() if "+" in text else text.strip().upper()
+    """Read a code or a mix in any case, and its dispatch; raises InputError where there is no such family."""
+    name, dispatch = bare(text).strip(), own_dispatch(text)
+    code = name.lower() if "+" in name else name.upper()
     recipe_of(code)
-    return code
+    if dispatch is None:
+        return code
+    dispatch = dispatch.strip().lower()
+    if dispatch not in list(Dispatch):
+        choice = one_of([str(way) for way in Dispatch], dispatch)
+        raise InputError(f"The dispatch of {text.strip()} {choice}.".replace("?.", "?"))
+    return f"{code}{MARK}{dispatch}"
 
 
 def recipe_of(code: str) -> Recipe:
     """Who fills the roles of a family; raises InputError where there is no such family."""
-    known = all_families()
+    known, code = all_families(), bare(code)
     if code in known:
         return known[code]
     if "+" not in code:

@@ -126,6 +126,11 @@ def latency_and_fairness(summary: Summary) -> Figure:
             points.append((x_s, fairness))
             labels.append(f"{family} (P1)")
             handles.append(_hollow(marker, colour, family))
+    least = interval([bound.mean_latency_s for bound in summary.p1_bounds])
+    if least is not None:
+        line = axes.axvline(least.median, color="0.35", lw=1.2, ls="--", zorder=1)
+        line.set_label(f"{least.median:.3g} s: least that P1's\nmodel allows whoever\nserves all that it can")
+        handles.append(line)
     axes.set_xlabel("mean end-to-end latency of served requests (s), less is better")
     axes.set_ylabel("normalised Jain's index $F_{norm}$, 1 is best")
     axes.set_title(_title(summary, shown), loc="left", fontsize=10)

@@ -112,9 +112,11 @@ class PartWriter:
 
 
 def merge(parts: list[Path], target: Path) -> None:
-    """Join Parquet files of one schema, in the order given, a row group at a time."""
-    with pq.ParquetWriter(target, pq.read_schema(parts[0]), compression="zstd") as writer:
+    """Join Parquet files, in the order given, a row group at a time; a column that a file lacks is empty there."""
+    schema = pa.unify_schemas([pq.read_schema(part) for part in parts])
+    with pq.ParquetWriter(target, schema, compression="zstd") as writer:
         for part in parts:
             with pq.ParquetFile(part) as file:
                 for group in range(file.num_row_groups):
-                    writer.write_table(file.read_row_group(group))
+                    rows = file.read_row_group(group)
+                    writer.write_table(pa.concat_tables([schema.empty_table(), rows], promote_options="default"))

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 
+from runtime.results.own_dispatch import words_of
 from runtime.results.summary import FamilyResult, RoleFigures, Summary
 
 MOSTLY = 0.9
@@ -21,7 +22,7 @@ def family_label(summary: Summary, family: str) -> str:
 
     Where only a single role is below HALF, its share.
     """
-    runs = summary.of(family)
+    runs, family = summary.of(family), words_of(family)
     if all(run.stands_in for run in runs):
         return f"{family} (agents 0 %)"
     roles = {role: _share([run.agents[role] for run in runs if role in run.agents]) for role in _roles(runs)}

@@ -23,6 +23,7 @@ from domain.errors import InputError
 from domain.telemetry import Outcome, Records
 from domain.workload import Arrivals
 from runtime.results.columns import RECORDS, SLOTS
+from runtime.results.own_dispatch import cluster_of, testbed_of
 from runtime.results.rows import ROWS_PER_BYTE, read_rows
 from runtime.results.summary import FamilyResult, Summary, load_summary
 from twin.files import load_yaml
@@ -96,6 +97,10 @@ class Recording:
             for family in self.families
         }
         return min(mean, key=lambda family: mean[family])
+
+    def of(self, family: str) -> Recording:
+        """The recording, its testbed and cluster as this family found them."""
+        return replace(self, testbed=testbed_of(self.testbed, family), cluster=cluster_of(self.cluster, family))
 
     def name_in_memory(self, family: str, seed: int) -> str:
         """Name of the run in its memory."""

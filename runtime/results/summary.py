@@ -14,6 +14,7 @@ from domain.cluster import Cluster
 from domain.errors import InputError, refusal
 from domain.telemetry import EpochTelemetry
 from policies.rehearsal.foresight import Totals
+from runtime.results.own_dispatch import words_of
 from runtime.results.tally import Tally
 
 if TYPE_CHECKING:
@@ -180,6 +181,8 @@ class FamilyResult(_Model):
     """Share of the decisions in their roles that its agents made; None in a family of rules."""
     stands_in: bool = False
     """True where rules filled the roles of its agents, for there was no model to ask."""
+    serving: str | None = None
+    """Which bound is its own, by `BoundFigures.serving`; None: that of the run."""
     shadows: list[ShadowFigures] = []
     predictions: PredictionFigures | None = None
     """None where no plan was rehearsed, or none has been compared."""
@@ -187,8 +190,8 @@ class FamilyResult(_Model):
     """Sentences that belong above the numbers: rules in place of agents, a dry run, a choice that nobody has."""
 
     @classmethod
-    def of(cls, cluster: Cluster, family: str, seed: int, tally: Tally) -> FamilyResult:
-        """Close the books of a run."""
+    def of(cls, cluster: Cluster, family: str, seed: int, tally: Tally, serving: str | None = None) -> FamilyResult:
+        """Close the books of a run; `serving` as the field."""
         decided: dict[str, dict[str, int]] = {}
         for (role, who), count in sorted(tally.decided_by.items()):
             decided.setdefault(role, {})[who] = count
@@ -199,8 +202,9 @@ class FamilyResult(_Model):
             telemetry=Telemetry.of(cluster, tally.telemetry()),
             epochs=[Telemetry.of(cluster, epoch) for epoch in tally.epochs],
             decided_by=decided,
+            serving=serving,
             predictions=PredictionFigures.of(tally.predictions),
-            notes=tally.notes(family),
+            notes=tally.notes(words_of(family)),
         )
 
 
@@ -208,6 +212,8 @@ class BoundFigures(_Model):
     """What no decisions can beat on the requests of one seed (docs/bound.md)."""
 
     seed: int
+    serving: str | None = None
+    """What is not P1's in the model that it holds for, in words; None in runs before this was kept: that of the run."""
     full_service: bool
     """False where no decisions can serve every request in time."""
     max_success: dict[str, int]
@@ -222,10 +228,11 @@ class BoundFigures(_Model):
     """Least J of any decisions at all, those that drop requests included: lower, and far from what can be reached."""
 
     @classmethod
-    def of(cls, cluster: Cluster, seed: int, known: Bound) -> BoundFigures:
+    def of(cls, cluster: Cluster, seed: int, serving: str, known: Bound) -> BoundFigures:
         """Give names to the arrays."""
         return cls(
             seed=seed,
+            serving=serving,
             full_service=known.full_service,
             max_success={lm.name: int(known.max_success[i]) for i, lm in enumerate(cluster.lms)},
             solo_mean_s=_number(known.solo_mean_s),
@@ -257,7 +264,9 @@ class Summary(_Model):
     results: list[FamilyResult]
     """Seed by seed, families in order."""
     bounds: list[BoundFigures]
-    """Seed by seed."""
+    """Of the run's way to serve requests, seed by seed."""
+    other_bounds: list[BoundFigures] = []
+    """Of P1's model and of the ways of families with a dispatch of their own, where the run's is another."""
     warnings: list[str] = []
     """What was left out, and numbers that mean less than they seem to: a sentence each."""
     notes: list[str] = []
@@ -269,8 +278,18 @@ class Summary(_Model):
 
     def ratio(self, result: FamilyResult) -> float | None:
         """Return J of a run over the least J of decisions that serve all they can; None where that is 0."""
-        least = next(bound.objective for bound in self.bounds if bound.seed == result.seed)
+        own = self.bounds
+        if result.serving is not None:
+            own = [bound for bound in self.other_bounds if bound.serving == result.serving]
+        least = next(bound.objective for bound in own if bound.seed == result.seed)
         return result.telemetry.objective / least if least > 0 else None
+
+    @property
+    def p1_bounds(self) -> list[BoundFigures]:
+        """What no decisions of P1's model can beat; empty where it was not worked out."""
+        known = [(bound, self.serving if bound.serving is None else bound.serving) for bound in self.bounds]
+        known += [(bound, bound.serving) for bound in self.other_bounds]
+        return [bound for bound, serving in known if serving == ""]
 
     @property
     def like_p1(self) -> bool:

@@ -17,10 +17,11 @@ from policies.families import make
 from runtime.report.figures import draw
 from runtime.results.changes import PLACEMENTS, POLICIES, ROUTES
 from runtime.results.columns import RECORDS, SLOTS, PartWriter, merge
+from runtime.results.own_dispatch import bare, cluster_of, words_of
 from runtime.results.run_folder import PARTS, VERSIONS, Left, RunFolder
 from runtime.results.summary import SUMMARY, BoundFigures, FamilyResult, Summary
 from runtime.results.tally import Tally
-from runtime.runs.bounds import bounding
+from runtime.runs.bounds import bounding, model_words, models
 from runtime.runs.length import all_arrivals
 from runtime.runs.loop import run_slots, total_slots
 from runtime.runs.progress import RunProgress
@@ -103,16 +104,17 @@ class Experiment:
         folder.keep_request(self.request)
         if folder.left is not None:
             progress.note(_kept(folder.left))
-        bounds, parts, asked = list[BoundFigures](), list[Path](), list[Asked]()
+        bounds, parts, asked = list[list[BoundFigures]](), list[Path](), list[Asked]()
+        clusters = models(self.cluster, settings.families)
         for seed in settings.seeds:
             workload = self.workload(seed)
             arrivals = all_arrivals(workload, settings.slots)
             asked.append(Asked.of(self.cluster, arrivals))
             slots = len(settings.families) * total_slots(self.cluster, settings.slots)
-            with bounding(self.cluster, seed, arrivals, slots) as bound:
+            with bounding(clusters, seed, arrivals, slots) as found:
                 parts += [self._part(folder, family, seed, workload, progress) for family in settings.families]
-                progress.begin("lower bound")
-                bounds.append(bound())
+                progress.begin("lower bounds")
+                bounds.append(found())
         for name in (RECORDS, SLOTS, PLACEMENTS, ROUTES, POLICIES):
             kept = [part / name for part in parts if (part / name).exists()]  # not every run has all
             if kept:
@@ -133,7 +135,8 @@ class Experiment:
             families=list(settings.families),
             seeds=list(settings.seeds),
             results=[FamilyResult.model_validate_json((part / RESULT).read_bytes()) for part in parts],
-            bounds=bounds,
+            bounds=[own for own, *_ in bounds],
+            other_bounds=[bound for _, *others in bounds for bound in others],
             warnings=[*self.remarks.warnings, *requests.warnings(self.cluster, settings.slots)],
             notes=list(self.remarks.notes),
         )
@@ -147,7 +150,7 @@ class Experiment:
     def _part(self, folder: RunFolder, family: str, seed: int, workload: Workload, progress: RunProgress) -> Path:
         """Run one family, unless a killed run has done so; return where its part is."""
         part = folder.part(f"{seed}-{family}")
-        label = family if len(self.settings.seeds) == 1 else f"{family}, seed {seed}"
+        label = words_of(family) + ("" if len(self.settings.seeds) == 1 else f", seed {seed}")
         if part.exists():
             progress.skip(label, total_slots(self.cluster, self.settings.slots))
             return part
@@ -164,14 +167,16 @@ class Experiment:
             closed = self.by_graph.run(home, folder, family, seed, workload, progress)
             (folder / RESULT).write_text(closed.model_dump_json(), encoding="utf-8")
             return
-        world, tally = Twin(self.cluster), Tally(self.cluster)
-        decider = make(family, self.cluster)
-        with PartWriter(folder, self.cluster, family, seed) as writer:
+        cluster = cluster_of(self.cluster, family)
+        world, tally = Twin(cluster), Tally(cluster)
+        decider = make(bare(family), cluster)
+        with PartWriter(folder, cluster, family, seed) as writer:
             for result in run_slots(world, decider, workload, self.settings.slots, seed):
                 tally.add(result)
                 writer.add(result)
                 progress.slot()
-        closed = FamilyResult.of(self.cluster, family, seed, tally)
+        other = model_words(cluster) != model_words(self.cluster)
+        closed = FamilyResult.of(cluster, family, seed, tally, model_words(cluster) if other else None)
         (folder / RESULT).write_text(closed.model_dump_json(), encoding="utf-8")
 
 

@@ -12,6 +12,7 @@ from domain.cluster import Cluster
 from domain.errors import InputError
 from domain.workload import Arrivals, Workload
 from policies.families import FAMILIES
+from runtime.results.own_dispatch import bare
 from runtime.runs.settings import DEFAULT_EPOCHS
 from twin.workloads.limits import MOST_REQUESTS
 
@@ -25,7 +26,7 @@ AFFORDABLE_REQUESTS = 150_000
 
 def affordable_slots(cluster: Cluster, workload: Workload, families: Sequence[str], seeds: int) -> int:
     """Return for how many slots families of rules play a workload in about a minute, in whole epochs; 10 at least."""
-    each = [REHEARSED_S if FAMILIES[code].planner == "rehearsal" else RULES_S for code in families]
+    each = [REHEARSED_S if FAMILIES[bare(code)].planner == "rehearsal" else RULES_S for code in families]
     slots, most = int(AFFORDABLE_S / (sum(each) * cluster.n_nodes * seeds)), AFFORDABLE_REQUESTS // seeds
     least, requests = DEFAULT_EPOCHS * cluster.epoch_slots, 0
     for slot in range(min(slots, workload.slots or slots)):

@@ -8,6 +8,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
+from runtime.results.own_dispatch import words_of
 from runtime.show.groups import MOST_NODES, by_hardware, single
 from runtime.show.history import History
 from runtime.show.kept import Kept, kept, near, percent, sent_to, shares
@@ -23,7 +24,7 @@ def brief(history: History) -> Iterator[Table | Text]:
     few = cluster.n_nodes <= MOST_NODES
     groups = single(cluster) if few else by_hardware(cluster)
     seed = "" if len(history.summary.seeds) == 1 else f", seed {history.result.seed}"
-    yield Text(f"What {history.family} decided{seed}", style="bold")
+    yield Text(f"What {words_of(history.family)} decided{seed}", style="bold")
     made = table("LM", ">pods", "ready most" if few else "on", ">stay", "prompts go to")
     rows, sent, ranges = kept(history), sent_to(history), near(history)
     for i, lm in enumerate(cluster.lms):

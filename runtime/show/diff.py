@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from domain.errors import InputError
+from runtime.results.own_dispatch import words_of
 from runtime.show.groups import coarse
 from runtime.show.history import History, Ints, Spans
 from runtime.show.kept import flows_of, kept, percent, shares
@@ -47,7 +48,7 @@ def difference(one: History, other: History) -> Iterator[Table | Text]:
 def _names(one: History, other: History) -> tuple[str, str]:
     """What to call the two: by family where that tells them apart, else by seed or folder."""
     if one.family != other.family:
-        return one.family, other.family
+        return words_of(one.family), words_of(other.family)
     if one.result.seed != other.result.seed:
         return f"seed {one.result.seed}", f"seed {other.result.seed}"
     return one.folder.name, other.folder.name

@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from runtime.report.figures import save
+from runtime.results.own_dispatch import MARK
 from runtime.show.flows import flow_grids
 from runtime.show.history import History
 from runtime.show.timeline import timeline
@@ -19,7 +20,8 @@ def draw(history: History, folder: Path) -> list[Path]:
     Raises:
         OSError: the folder cannot be written.
     """
-    name = history.family if len(history.summary.seeds) == 1 else f"{history.family}-seed{history.result.seed}"
+    name = history.family.replace(MARK, "-")
+    name += "" if len(history.summary.seeds) == 1 else f"-seed{history.result.seed}"
     files, pods = list[Path](), history.pods
     with TemporaryDirectory(prefix=".", dir=folder) as draft:
         if pods is not None:

@@ -19,6 +19,7 @@ from domain.moments import slots_at
 from domain.telemetry import Phase, Records
 from runtime.results.changes import PHASE_NAMES, PLACEMENTS, POLICIES, ROUTES
 from runtime.results.columns import RECORDS
+from runtime.results.own_dispatch import words_of
 from runtime.results.recording import Recording, damaged, indices_of, read_records, rows_of
 from runtime.results.summary import FamilyResult, Summary
 from runtime.show.routes import CHANGES_PER_BYTE, Routes, read_routes
@@ -97,7 +98,8 @@ class History:
         """What is shown, in a line."""
         summary = self.summary
         served = f", {summary.serving}" if summary.serving else ""
-        return f"{summary.testbed}, workload {summary.workload}{served}: {self.family}, seed {self.result.seed}"
+        who = words_of(self.family)
+        return f"{summary.testbed}, workload {summary.workload}{served}: {who}, seed {self.result.seed}"
 
 
 def read_history(recording: Recording, family: str, seed: int) -> History:
@@ -106,9 +108,10 @@ def read_history(recording: Recording, family: str, seed: int) -> History:
     Raises:
         InputError: the folder holds no such run, or is damaged.
     """
-    summary, cluster, folder = recording.summary, recording.cluster, recording.folder
+    summary, folder = recording.summary, recording.folder
     if family not in summary.families:
         raise InputError(f"{folder} holds no run of {family}; --family must be one of {', '.join(summary.families)}.")
+    cluster = recording.of(family).cluster
     if seed not in summary.seeds:
         seeds = ", ".join(map(str, summary.seeds))
         raise InputError(f"{folder} holds no run on seed {seed}; --seed must be one of {seeds}.")

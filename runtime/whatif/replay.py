@@ -14,6 +14,7 @@ from domain.workload import Arrivals
 from policies.families import FAMILIES, Recipe, make
 from runtime.agents.families import AGENT, recipe_of, roles_of
 from runtime.results.columns import PartWriter
+from runtime.results.own_dispatch import bare
 from runtime.results.slots import SlotResult
 from runtime.results.summary import FamilyResult
 from runtime.results.tally import Tally
@@ -67,10 +68,10 @@ def play_rules(
 ) -> None:
     """Let rules decide on the requests; write records, slots and result to `draft`."""
     assert requests.slots is not None
-    recipes: Mapping[str, Recipe] = {**FAMILIES, code: recipe}
+    recipes: Mapping[str, Recipe] = {**FAMILIES, bare(code): recipe}
     tally = Tally(cluster)
     with PartWriter(draft, cluster, code, seed) as writer:
-        decider = make(code, cluster, recipes)
+        decider = make(bare(code), cluster, recipes)
         for result in run_slots(Twin(cluster), decider, requests, requests.slots, seed):
             tally.add(result)
             writer.add(result)

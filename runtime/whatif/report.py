@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runtime.report.tables import MOST_LMS, NOTHING
+from runtime.results.own_dispatch import words_of
 from runtime.whatif.answer import Change, Replay, WhatIf
 from runtime.whatif.difference import FAIRNESS, MEAN, OBJECTIVE, SERVED
 
@@ -40,7 +41,8 @@ def report(answer: WhatIf) -> Iterator[Table | Text]:
 
 def title(answer: WhatIf, replay: Replay) -> str:
     """Return what a replay changes, in words."""
-    who = f"{replay.family} again" if replay.family == answer.recorded else f"{replay.family} for {answer.recorded}"
+    who, recorded = words_of(replay.family), words_of(answer.recorded)
+    who = f"{who} again" if replay.family == answer.recorded else f"{who} for {recorded}"
     return ", ".join([who, *answer.edits])
 
 
@@ -62,7 +64,7 @@ def _about_the_twin(answer: WhatIf) -> str:
     check = answer.check
     if check is None:
         return f"The twin was not checked: {answer.unchecked}. Differences are taken from what was recorded."
-    under = "the recorded decisions" if check.how == "decisions" else f"the rules of {answer.recorded}"
+    under = "the recorded decisions" if check.how == "decisions" else f"the rules of {words_of(answer.recorded)}"
     if check.exact:
         return f"Checked: under {under} the twin gives every recorded request again, bit for bit."
     told, found = answer.recorded_figures, check.figures

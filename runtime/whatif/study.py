@@ -267,7 +267,7 @@ class Study:
             lms=summary.lms,
             latency_weight=summary.latency_weight,
             deadline_s=summary.deadline_s,
-            serving=summary.serving,
+            serving=self.recording.cluster.serving.words,
             recorded=self.recorded,
             recorded_as=family_label(self.recording.summary, self.recorded),
             recorded_figures=self._figures(recorded),

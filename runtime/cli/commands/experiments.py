@@ -23,6 +23,7 @@ from runtime.cli.commands.memory import left_behind
 from runtime.cli.commands.requests import Request, folder_name, read_request, to_resume
 from runtime.cli.commands.shows import show_brief
 from runtime.report.tables import output_console, report
+from runtime.results.own_dispatch import bare, own_dispatch
 from runtime.results.run_folder import RunFolder
 from runtime.results.versions import versions
 from runtime.runs.experiment import Experiment
@@ -140,12 +141,13 @@ def prepare(request: Request) -> Experiment:
         return load_workload(request.workload, cluster, seed, request.load)
 
     first = workload(seeds[0])
-    rules, affordable = request.agents is None and set(families) <= FAMILIES.keys(), None
+    rules, affordable = request.agents is None and set(map(bare, families)) <= FAMILIES.keys(), None
     if rules and first.slots is not None and request.epochs is None and request.slots is None:
         affordable = affordable_slots(cluster, first, families, len(seeds))
     chosen = choose_slots(cluster, first.slots, request.epochs, request.slots, affordable)
     by_graph = None
     if not rules:
+        _check_dispatch(request, families)
         by_graph = _by_graph(request, cluster, families, workload, chosen)
     settings = Settings(
         testbed=cluster.name,
@@ -182,6 +184,18 @@ def resume(run: Path, memory: str | None = None, other_code: bool = False) -> Pa
     if memory is not None:
         agents = dataclasses.replace(agents or AgentRequest(), memory=memory)
     return execute(dataclasses.replace(request, out=run, agents=agents), resumed=True, other_code=other_code)
+
+
+def _check_dispatch(request: Request, families: Sequence[str]) -> None:
+    """Raise InputError where a family that goes through the slot graph brings a dispatch of its own."""
+    via_graph = request.agents is not None and request.agents.via_graph
+    for family in families:
+        dispatch, code = own_dispatch(family), bare(family)
+        if dispatch is not None and (via_graph or code not in FAMILIES):
+            raise InputError(
+                f"--family {family}: only families of rules outside of the slot graph bring a dispatch of their own "
+                f"({', '.join(FAMILIES)}); give --family {code} --dispatch {dispatch}."
+            )
 
 
 def _by_graph(

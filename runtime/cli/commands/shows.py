@@ -14,6 +14,7 @@ from rich.text import Text
 from domain.errors import InputError, refusal
 from runtime.agents.families import family_code
 from runtime.report.tables import output_console
+from runtime.results.own_dispatch import words_of
 from runtime.results.recording import Recording, open_recording
 from runtime.show.brief import brief
 from runtime.show.diff import difference
@@ -56,7 +57,9 @@ def show(asked: Asked) -> None:
     _print(console, overview(history, asked.node))
     others = [code for code in recording.families if code != history.family]
     if asked.family is None and others:
-        console.print(f"{history.family} has the least J; --family shows {', '.join(others)}.", soft_wrap=True)
+        console.print(
+            f"{words_of(history.family)} has the least J; --family shows {', '.join(others)}.", soft_wrap=True
+        )
     if asked.figures and asked.node is None:
         _draw(console, history)
 

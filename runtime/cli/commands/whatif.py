@@ -19,6 +19,7 @@ from runtime.agents.request import memory_address
 from runtime.cli.commands.experiments import command_name
 from runtime.cli.commands.memory import left_behind
 from runtime.report.tables import output_console
+from runtime.results.own_dispatch import bare, own_dispatch
 from runtime.results.recording import Recording, open_recording
 from runtime.results.run_folder import RunFolder
 from runtime.runs.interrupts import goes_on
@@ -94,7 +95,8 @@ def prepare(question: Question) -> Study:
     """
     recording = open_recording(question.run)
     recorded = _recorded(recording, question.recorded)
-    codes = [family_code(code) for text in question.families for code in text.split(",")]
+    recording = recording.of(recorded)
+    codes = [_code(recorded, text, question) for texts in question.families for text in texts.split(",")]
     for code in codes:
         if codes.count(code) > 1:
             raise InputError(f"--family names {code} twice; name each family once.")
@@ -108,7 +110,7 @@ def prepare(question: Question) -> Study:
     by_rules = decided_by_rules(recording, recorded)
     own = rules_of(recorded, stood_in=True) if by_rules else None
     families = dict[str, Recipe]()
-    for code in codes or [recorded]:
+    for code in codes or [_code(recorded, bare(recorded), question)]:
         families[code] = rules_of(code, stood_in=code == recorded and by_rules)
     testbed = edited(recording.testbed, question.edits)
     cluster = cluster_for(testbed, recording.cluster) if question.edits else recording.cluster
@@ -116,6 +118,16 @@ def prepare(question: Question) -> Study:
     memory = memory_address(question.memory, os.environ)
     runs = [recording.read(recorded, seed) for seed in recording.summary.seeds]
     return Study(recording, recorded, runs, families, question.edits, testbed, cluster, memory, own)
+
+
+def _code(recorded: str, text: str, question: Question) -> str:
+    """Read the name of a family that is to decide; in the recorded way, the recorded one has the name it has there."""
+    code, dispatch = family_code(text), question.edits.serving.dispatch
+    if code == recorded and dispatch is None:
+        return code
+    if (own := own_dispatch(code)) is not None:
+        raise InputError(f"--family {text}: all families of a what-if are dispatched alike; give --dispatch {own}.")
+    return recorded if code == bare(recorded) and dispatch in (None, own_dispatch(recorded)) else code
 
 
 def _recorded(recording: Recording, asked: str | None) -> str:
@@ -151,7 +163,7 @@ def _draw(answer: WhatIf, folder: Path) -> None:
 def _next(question: Question, answer: WhatIf) -> str:
     """A command that goes further than this one."""
     codes = [code.upper() for text in question.families for code in text.split(",")]
-    if "RH" not in (*codes, answer.recorded):
+    if "RH" not in (*codes, bare(answer.recorded)):
         question = replace(question, families=("RH",), out=None)
     elif not question.edits:
         gpus = [node.name for node in open_recording(question.run).cluster.nodes if node.gpus]
