@@ -18,6 +18,7 @@ from domain.ledger import Role
 from runtime.report.seeds import notes
 from runtime.results.intervals import Interval, interval
 from runtime.results.labels import HALF, MOSTLY, family_label
+from runtime.results.own_dispatch import words_of
 from runtime.results.summary import FamilyResult, PredictionFigures, RoleFigures, Summary
 
 NOTHING = "–"
@@ -61,6 +62,7 @@ def report(summary: Summary, width: int, explain: bool = True) -> Iterator[Table
     deciders = [_decided_by(summary.of(family)) for family in summary.families]
     beside = wide and _is_room(summary, deciders, width)
     yield _table(summary, wide, deciders if beside else None)
+    yield from _over_p1(summary)
     if not beside:
         lines = [
             f"{family_label(summary, family)}: {who}" for family, who in zip(summary.families, deciders, strict=True)
@@ -124,6 +126,14 @@ def _table(summary: Summary, wide: bool, deciders: list[str] | None) -> Table:
         who = [deciders[i]] if deciders else []
         table.add_row(_label(summary, family, wide), *cells, *who, style="bold" if family == best else None)
     return table
+
+
+def _over_p1(summary: Summary) -> Iterator[Text]:
+    """How families that are not served as P1 serves compare with what P1's model allows."""
+    ratios = {family: interval([summary.ratio_to_p1(run) for run in summary.of(family)]) for family in summary.families}
+    told = [f"{family_label(summary, family)} {value.median:.2f}" for family, value in ratios.items() if value]
+    if told:
+        yield Text(f"J over the bound of P1's own model: {', '.join(told)}. Below 1: no decisions there do as well.\n")
 
 
 def _label(summary: Summary, family: str, wide: bool) -> str:
@@ -288,7 +298,7 @@ def _note(summary: Summary) -> str:
             + ("reused: the last plan was kept; " if _has(summary, "reused") else "")
             + "fallback: a rule decided, and why. docs/agents.md explains every reason."
         )
-    if any(family_label(summary, family) != family for family in summary.families):
+    if any(family_label(summary, family) != words_of(family) for family in summary.families):
         lines.append(
             f"A family is called by its code alone where agents made {MOSTLY:.0%} of the decisions in their roles or "
             f"more, and {HALF:.0%} in each; else their share stands beside it."

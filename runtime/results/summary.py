@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -281,15 +282,19 @@ class Summary(_Model):
         own = self.bounds
         if result.serving is not None:
             own = [bound for bound in self.other_bounds if bound.serving == result.serving]
-        least = next(bound.objective for bound in own if bound.seed == result.seed)
-        return result.telemetry.objective / least if least > 0 else None
+        return _over(result, own)
+
+    def ratio_to_p1(self, result: FamilyResult) -> float | None:
+        """Return the same with the bound of P1's model; None in that model itself, or where it is not known."""
+        served = self.serving if result.serving is None else result.serving
+        return _over(result, self.p1_bounds) if served else None
 
     @property
     def p1_bounds(self) -> list[BoundFigures]:
-        """What no decisions of P1's model can beat; empty where it was not worked out."""
-        known = [(bound, self.serving if bound.serving is None else bound.serving) for bound in self.bounds]
-        known += [(bound, bound.serving) for bound in self.other_bounds]
-        return [bound for bound, serving in known if serving == ""]
+        """What no decisions of P1's model can beat, seed by seed; empty where it was not worked out."""
+        if not self.serving or any(bound.serving == "" for bound in self.bounds):
+            return self.bounds
+        return [bound for bound in self.other_bounds if bound.serving == ""]
 
     @property
     def like_p1(self) -> bool:
@@ -299,6 +304,11 @@ class Summary(_Model):
     def to_json(self) -> str:
         """Return the text of `summary.json`."""
         return self.model_dump_json(indent=1) + "\n"
+
+
+def _over(result: FamilyResult, bounds: Sequence[BoundFigures]) -> float | None:
+    least = next((bound.objective for bound in bounds if bound.seed == result.seed), 0.0)
+    return result.telemetry.objective / least if least > 0 else None
 
 
 def load_summary(folder: Path) -> Summary:

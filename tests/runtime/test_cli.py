@@ -92,16 +92,18 @@ def test_help_does_not_wait_for_compilers_and_plotters() -> None:
 
 
 def test_without_a_command_families_are_compared_on_both_workloads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime.cli.commands.experiments, "DEMO_FAMILIES", ("RR", "LL"))
-    monkeypatch.setattr(runtime.cli.commands.experiments, "DEMO_EPOCHS", {"p1": 1, "real": 1})
+    families = {"p1": ("RR", "LL", "RF:split"), "real": ("RR", "LL")}
+    monkeypatch.setattr(runtime.cli.commands.experiments, "DEMO", families)
+    monkeypatch.setattr(runtime.cli.commands.experiments, "DEMO_EPOCHS", 1)
     result = edgewise()
     assert result.exit_code == 0, result.output
-    for workload in ("p1", "real"):
+    for workload, names in (("p1", "RR-LL-RF_split"), ("real", "RR-LL")):
         assert f"bristol, workload {workload}: " in result.stdout
-        assert (Path("runs") / f"bristol-{workload}-RR-LL-1epochs-seed1" / "summary.json").is_file()
+        assert (Path("runs") / f"bristol-{workload}-{names}-1epochs-seed1" / "summary.json").is_file()
     for family in ("RR", "LL"):
         assert len(re.findall(rf"^ *{family} +\d", result.stdout, re.MULTILINE)) == 2
-    assert "report runs/bristol-p1-RR-LL-1epochs-seed1" in result.stdout
+    assert len(re.findall(r"^ *RF split +\d", result.stdout, re.MULTILINE)) == 1
+    assert "report runs/bristol-p1-RR-LL-RF_split-1epochs-seed1" in result.stdout
 
 
 @pytest.mark.bench
