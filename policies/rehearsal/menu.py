@@ -16,7 +16,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.cluster import Cluster
+from domain.cluster import SLACK_GB, Cluster
 from domain.constraints import check_deployment
 from domain.decisions import OFF, Allocation, Deployment
 from domain.gpus import Gpus
@@ -38,13 +38,13 @@ class Menu:
     cores: IntArray
     """[C, I]"""
     vgpus: IntArray
-    """[C, I] the fewest that the LM needs, or 0."""
+    """[C, I] the fewest that the LM needs, one for each copy, or 0."""
     gpu: IntArray
     """[C, I] physical GPUs of the pod: bit p is set where it has a vGPU of GPU p; 0 where it has none."""
     fixed_s: FloatArray
-    """[C, I] seconds per prompt that sharing does not slow; infinite where the LM is off."""
+    """[C, I] seconds per prompt on a CPU, or on the host, over the copies; infinite where the LM is off."""
     compute_s: FloatArray
-    """[C, I] seconds per prompt that are multiplied by the vGPUs that are busy on the GPU."""
+    """[C, I] seconds per prompt with kernels on the GPU, over the copies."""
 
     def __len__(self) -> int:
         return int(self.cores.shape[0])
@@ -160,12 +160,33 @@ def _splits(cluster: Cluster, n: int, lms: Sequence[int], free: int) -> Iterator
             yield tuple(sizes)
 
 
+def sizes_on_gpu(cluster: Cluster, n: int, i: int) -> list[int]:
+    """Return numbers of vGPUs that LM i may have on node n: the fewest, and as many as GPUs where copies are held."""
+    least, node = cluster.least_vgpus(n, i), cluster.nodes[n]
+    if not least:
+        return []
+    most = node.gpus if cluster.serving.copies and least == 1 and not node.mig else least
+    return list(range(least, most + 1))
+
+
+def copies(cluster: Cluster, n: int, gpus: Mapping[int, int]) -> dict[int, int]:
+    """Return LM to the copies that its pod holds, where pods are on these GPUs (bits), admitted in this order."""
+    node, held = cluster.nodes[n], np.zeros(cluster.nodes[n].gpus)
+    found = dict.fromkeys(gpus, 1)
+    for i, bits in gpus.items():
+        on = (bits >> np.arange(node.gpus) & 1).astype(np.bool_)
+        vram_gb, spans = cluster.vram_gb(n, i), int(on.sum())
+        if cluster.serving.copies and spans > 1 and (held[on] + vram_gb <= node.gpu_vram_gb + SLACK_GB).all():
+            found[i] = spans
+        held[on] += vram_gb if found[i] > 1 else vram_gb / max(spans, 1)
+    ram_gb = sum(count * cluster.ram_gb(n, i, True) for i, count in found.items())
+    return found if ram_gb <= node.ram_gb + SLACK_GB else dict.fromkeys(gpus, 1)
+
+
 def menu(cluster: Cluster, n: int) -> Menu:
     """Enumerate the choices of node n that meet P1-1 and fit on its GPUs."""
     node, lms = cluster.nodes[n], range(cluster.n_lms)
-    modes = [
-        [m for m, ok in (("cpu", cluster.runs_on_cpu(n, i)), ("gpu", cluster.runs_on_gpu(n, i))) if ok] for i in lms
-    ]
+    modes = [[0] * cluster.runs_on_cpu(n, i) + sizes_on_gpu(cluster, n, i) for i in lms]
     able = [i for i in lms if modes[i]]
     rows: list[tuple[tuple[Allocation, ...], dict[int, int]]] = [((OFF,) * cluster.n_lms, {})]
     sets = 0
@@ -175,11 +196,13 @@ def menu(cluster: Cluster, n: int) -> Menu:
             break
         for chosen in itertools.combinations(able, size):
             for way in itertools.product(*(modes[i] for i in chosen)):
-                on_gpu = {i: cluster.least_vgpus(n, i) for i, mode in zip(chosen, way, strict=True) if mode == "gpu"}
+                on_gpu = {i: size for i, size in zip(chosen, way, strict=True) if size}
                 if sum(on_gpu.values()) > node.vgpus:
                     continue
                 gpus = admission(cluster, n, on_gpu) if on_gpu else {}
-                on_cpu = [i for i, mode in zip(chosen, way, strict=True) if mode == "cpu"]
+                if any(on_gpu[i] > cluster.least_vgpus(n, i) for i, c in copies(cluster, n, gpus).items() if c == 1):
+                    continue  # what a copy would bring is all that more vGPUs are good for
+                on_cpu = [i for i, size in zip(chosen, way, strict=True) if not size]
                 hosts = sum(cluster.lms[i].host_cores for i in on_gpu)
                 for sizes in _splits(cluster, n, on_cpu, node.cpu_cores - hosts):
                     cores = dict(zip(on_cpu, sizes, strict=True))
@@ -199,14 +222,15 @@ def _table(cluster: Cluster, n: int, rows: list[tuple[tuple[Allocation, ...], di
         np.zeros(shape),
     )
     for c, (row, gpus) in enumerate(rows):
+        held = copies(cluster, n, gpus)
         for i, allocation in enumerate(row):
             made.cores[c, i], made.vgpus[c, i] = allocation.cores, allocation.vgpus
             made.gpu[c, i] = gpus.get(i, 0)
             if allocation.cores:
                 made.fixed_s[c, i] = cluster.cpu_seconds(n, i, allocation.cores)
             elif allocation.vgpus:
-                profile = cluster.lms[i].gpu_profiles[model]
-                made.fixed_s[c, i], made.compute_s[c, i] = profile.fixed_s, profile.compute_s
+                profile, count = cluster.lms[i].gpu_profiles[model], held[i]
+                made.fixed_s[c, i], made.compute_s[c, i] = profile.fixed_s / count, profile.compute_s / count
     for array in (made.cores, made.vgpus, made.gpu, made.fixed_s, made.compute_s):
         array.setflags(write=False)
     return made
