@@ -17,6 +17,7 @@ from domain.cluster import Cluster
 from domain.constraints import check_capacity
 from domain.decisions import OFF, Allocation, Deployment, MacroPolicy
 from domain.telemetry import Phase, Snapshot
+from policies.batching import parts
 from policies.rehearsal.fluid import FULL, MEETING
 from policies.rehearsal.forecast import Forecast, Traffic
 from policies.rehearsal.menu import Menu, Menus, admission, admitted_next
@@ -62,7 +63,9 @@ class SteadyDeployer:
         demand = np.maximum(traffic.requests.sum(axis=0) * traffic.batch / cluster.slot_s, LEAST_DEMAND)
         loads = (policy.probabilities[:, node] * demand + left_over) * policy.roles[node]
         pods = np.maximum((policy.probabilities > 0.0).sum(axis=1), 1)
-        cost = choice_costs(table, loads, traffic.batch, traffic.spread / pods, cluster.deadline_s)
+        part = parts(cluster, node, traffic.batch)
+        in_batch = np.where(table.vgpus > 0, part[:, 1], part[:, 0])
+        cost = choice_costs(table, in_batch, loads, traffic.batch, traffic.spread / pods, cluster.deadline_s)
         cost[table.on[:, ~policy.roles[node]].any(axis=1)] = math.inf
         return cost
 
@@ -146,15 +149,20 @@ def is_up(snapshot: Snapshot, n: int) -> NDArray[np.bool_]:
     return np.asarray((phase != Phase.OFF) & (phase != Phase.TERMINATING))
 
 
-def choice_costs(table: Menu, loads: FloatArray, batch: FloatArray, c: FloatArray, deadline_s: float) -> FloatArray:
+def choice_costs(
+    table: Menu, in_batch: FloatArray, loads: FloatArray, batch: FloatArray, c: FloatArray, deadline_s: float
+) -> FloatArray:
     """Return [C] the sum of latencies per second of every choice under these loads ([I] prompts per second).
+
+    `in_batch`, [C, I], is the part of a prompt alone that a prompt takes in a batch.
 
     The same formulas as `fluid.evaluate`, for one node whose loads are given.
     """
     used = loads > 0.0
     fixed = np.where(np.isfinite(table.fixed_s), table.fixed_s, 0.0)
-    seconds = alone = fixed + table.compute_s
-    beside = np.where(table.together, delays(fixed, table.compute_s), 0.0)
+    fixed, compute = fixed * in_batch, table.compute_s * in_batch
+    seconds = alone = fixed + compute
+    beside = np.where(table.together, delays(fixed, compute), 0.0)
     for _ in range(4):
         busy = np.minimum(loads * seconds, 1.0) * table.on
         seconds = 0.5 * (seconds + alone + MEETING * (beside * busy[:, None, :]).sum(axis=2))

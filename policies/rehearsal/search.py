@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from domain.cluster import Cluster
 from domain.constraints import fits_together
 from domain.decisions import MacroPolicy
+from policies.batching import parts
 from policies.rehearsal.fluid import evaluate
 from policies.rehearsal.forecast import Traffic
 from policies.rehearsal.menu import Menus
@@ -50,6 +51,8 @@ class Yardstick:
         low, high = np.maximum(1.0 - traffic.swing, 0.1), 1.0 + traffic.swing
         self._demands = [demand, demand * low, demand * high]
         self._batch, self._spread = traffic.batch, traffic.spread
+        first = [int(np.argmax(menus.kind == kind)) for kind in range(len(menus.kinds))]
+        self._parts = [parts(cluster, n, traffic.batch) for n in first]
         self._deadline_s, self._weight = cluster.deadline_s, cluster.latency_weight
         self.evaluations = 0
 
@@ -62,6 +65,10 @@ class Yardstick:
         fixed = np.array([kinds[k].fixed_s[c] for k, c in keys])
         compute = np.array([kinds[k].compute_s[c] for k, c in keys])
         gpu = np.array([kinds[k].gpu[c] for k, c in keys])
+        in_batch = np.array(
+            [np.where(kinds[k].vgpus[c] > 0, self._parts[k][:, 1], self._parts[k][:, 0]) for k, c in keys]
+        )
+        fixed, compute = fixed * in_batch, compute * in_batch
         value, flows = 0.0, [np.zeros(fixed.shape) for _ in self._demands]
         for demand, flow in zip(self._demands, flows, strict=True):
             value += evaluate(
