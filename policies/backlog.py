@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 
 from domain.cluster import Cluster
 from domain.decisions import NOWHERE, MacroPolicy, RoutingPlan
-from domain.serving import Dispatch
+from domain.serving import Batching, Dispatch
 from domain.telemetry import Phase, Snapshot
 from policies.rehearsal.forecast import Forecast, Traffic
-from policies.rehearsal.menu import admission
 from policies.sharing import delay_beside
+from policies.speeds import Gpus
 from twin.compiled import compiled_alone
 
 FloatArray = NDArray[np.float64]
@@ -174,13 +174,19 @@ class BacklogScheduler:
         allowed = live & meant
         expected = traffic.prompts
         fixed, compute, gpu = self.gpus.speeds(snapshot.cores, snapshot.vgpus)
+        if cluster.serving.batching is not Batching.NONE:
+            in_batch = self.gpus.in_batch(snapshot.vgpus, traffic.batch)
+            fixed, compute = fixed * in_batch, compute * in_batch
         targets = np.full(meant.shape, NOWHERE, dtype=np.int64)
         order = self._origins(traffic, snapshot.slot)
         for i in np.flatnonzero(~allowed.any(axis=0)):
             targets[:, i] = self._by_share(policy, int(i), expected[:, i], order[:, i])
         routed = allowed.any(axis=0)
         if cluster.serving.dispatch is not Dispatch.FIXED:
-            return _choosing(np.where(allowed & np.isfinite(fixed), 1.0, 0.0), targets)
+            left = np.where(snapshot.phase == Phase.STARTING, snapshot.phase_left_s, 0.0)
+            able = allowed & np.isfinite(fixed)
+            waits: FloatArray = left + snapshot.backlog_prompts * np.where(able, fixed + compute, 0.0)
+            return _choosing(self._in_time(able, waits), targets)
         if routed.any():
             out = targets.copy()
             assign(
@@ -205,6 +211,20 @@ class BacklogScheduler:
             )
             targets[:, routed] = out[:, routed]
         return RoutingPlan(targets)
+
+    def _in_time(self, able: BoolArray, waits: FloatArray) -> FloatArray:
+        """Weigh the nodes where requests may go: all the same; of an overloaded LM the longest queue alone.
+
+        Args:
+            able: [N, I] nodes that have a pod of the LM.
+            waits: [N, I] seconds until their queues are empty.
+        """
+        weights = able.astype(np.float64)
+        shortest = np.where(able, waits, np.inf).min(axis=0)
+        for i in np.flatnonzero((shortest > self._patience_s) & able.any(axis=0)):
+            weights[:, i] = 0.0
+            weights[np.argmax(np.where(able[:, i], waits[:, i], -1.0)), i] = 1.0
+        return weights
 
     def _origins(self, traffic: Traffic, slot: int) -> IntArray:
         """Return `_heaviest_first`, kept for as long as the same traffic is asked for: rehearsals do."""
@@ -251,56 +271,3 @@ def _heaviest_first(expected: FloatArray, slot: int) -> IntArray:
     turn = np.roll(np.arange(expected.shape[0]), slot)
     order: IntArray = turn[np.argsort(-np.round(expected[turn], 9), axis=0, kind="stable")]
     return order
-
-
-class Gpus:
-    """Speeds of pods, and who shares which GPU with whom, as far as allocations tell."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
-        self._sets: dict[tuple[int, bytes], dict[int, int]] = {}
-        self._last: tuple[tuple[bytes, bytes], tuple[FloatArray, FloatArray, IntArray]] | None = None
-        most = max(node.cpu_cores for node in cluster.nodes)
-        n_nodes, n_lms = cluster.n_nodes, cluster.n_lms
-        self._cpu_s = np.full((n_nodes, n_lms, most + 1), np.inf)
-        self._fixed_s, self._compute_s = np.full((n_nodes, n_lms), np.inf), np.zeros((n_nodes, n_lms))
-        known = dict[object, int]()
-        for n, node in enumerate(cluster.nodes):
-            first = known.setdefault((node.cpu_model, node.cpu_cores, node.gpu_model), n)
-            if first < n:
-                self._cpu_s[n] = self._cpu_s[first]
-                self._fixed_s[n], self._compute_s[n] = self._fixed_s[first], self._compute_s[first]
-                continue
-            for i, lm in enumerate(cluster.lms):
-                self._cpu_s[n, i, 1 : node.cpu_cores + 1] = [
-                    cluster.cpu_seconds(n, i, c) for c in range(1, node.cpu_cores + 1)
-                ]
-                profile = lm.gpu_profiles.get(node.gpu_model) if node.gpu_model else None
-                if profile is not None:
-                    self._fixed_s[n, i], self._compute_s[n, i] = profile.fixed_s, profile.compute_s
-
-    def speeds(self, cores: IntArray, vgpus: IntArray) -> tuple[FloatArray, FloatArray, IntArray]:
-        """Return fixed and compute seconds per prompt, and the physical GPUs as bits: [N, I], not to be written to."""
-        key = (cores.tobytes(), vgpus.tobytes())
-        if self._last is None or self._last[0] != key:
-            self._last = key, self._speeds(cores, vgpus)
-        return self._last[1]
-
-    def _speeds(self, cores: IntArray, vgpus: IntArray) -> tuple[FloatArray, FloatArray, IntArray]:
-        on_gpu = vgpus > 0
-        rows, columns = np.indices(cores.shape)
-        fixed = np.where(on_gpu, self._fixed_s, self._cpu_s[rows, columns, np.clip(cores, 0, self._cpu_s.shape[2] - 1)])
-        compute = np.where(on_gpu, self._compute_s, 0.0)
-        gpu = on_gpu.astype(np.int64)
-        for n, node in enumerate(self._cluster.nodes):
-            if node.gpus > 1 and on_gpu[n].any():
-                for i, bits in self.places(n, vgpus[n]).items():
-                    gpu[n, i] = bits
-        return fixed, compute, gpu
-
-    def places(self, n: int, vgpus: IntArray) -> dict[int, int]:
-        """Return `admission` of pods with so many vGPUs ([I])."""
-        key = (n, vgpus.tobytes())
-        if key not in self._sets:
-            self._sets[key] = admission(self._cluster, n, {i: g for i, g in enumerate(vgpus.tolist()) if g})
-        return self._sets[key]
