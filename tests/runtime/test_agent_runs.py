@@ -132,7 +132,7 @@ def test_a_tape_of_a_run_with_a_shared_memory_is_played_whatever_the_memory_hold
         given: dict[str, Any] = {"cluster": LONGER, "base_url": server.base_url, "model": "m", "memory": shared}
         run_family(tmp_path / "before", "MA", 12, **given)
         known = len(server.requests)
-        first = run_family(tmp_path / "first", "MA", 24, tape=tape, shadow=("agent+agent+random",), **given)
+        first = run_family(tmp_path / "first", "MA", 36, tape=tape, shadow=("agent+agent+random",), **given)
         prompts = "\n".join(text for body in server.requests[known:] for text in contents(body))
         assert "of another run, decided by" in prompts
         assert "of this run, decided by" in prompts
@@ -141,7 +141,7 @@ def test_a_tape_of_a_run_with_a_shared_memory_is_played_whatever_the_memory_hold
     assert run not in prompts
     for name, memory in (("grown", shared), ("fresh", None), ("other", str(tmp_path / "other.sqlite"))):
         given = {"cluster": LONGER, "model": "m", "memory": memory, "replay_tape": tape}
-        again = run_family(tmp_path / name, "MA", 24, shadow=("agent+agent+random",), **given)
+        again = run_family(tmp_path / name, "MA", 36, shadow=("agent+agent+random",), **given)
         assert again.records == first.records
         assert again.result == first.result
 
