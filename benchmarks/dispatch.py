@@ -1,8 +1,9 @@
 """What each way of serving brings: dispatch, news, batches and copies, alone and together (docs/dispatch.md).
 
 Medians over seeds with 95 % intervals; ratios are taken seed by seed, on the same requests. RH is the policy that
-rehearses; `plain` loads everything everywhere and looks no further than the least work (none+backlog+full); RF is
-P1's. J is also put over what no policy can beat in P1's model, and over the same for the setting itself.
+rehearses; RF is P1's; `plain` loads everything everywhere and looks no further than the least work
+(none+backlog+full); `wide` does so too, and puts each pod that has a vGPU on all GPUs of its node, a copy on each. J is
+also put over what no policy can beat in P1's model, and over the same for the setting itself.
 
     python -m benchmarks.dispatch --part p1 --seeds 3 --slots 100
 """
@@ -21,14 +22,19 @@ from multiprocessing import get_context
 import numpy as np
 
 from benchmarks.rehearsal import FIRST_SEED, interval, requests, run
+from domain.cluster import Cluster
+from domain.decisions import Deployment, MacroPolicy
 from domain.serving import Batching, Dispatch, Serving
-from policies.families import make
+from domain.telemetry import Snapshot
+from policies.families import Family, make
+from policies.full import FullDeployer
 from runtime.agents.families import recipe_of
 from twin.bound import Bound, bound
 from twin.testbeds import load_builtin
 
 PLAIN = "none+backlog+full"
 """Everything loaded, least work: no planner, the backlog-aware scheduler, P1's full deployer."""
+WIDE = "wide"
 NAMES = {PLAIN: "plain"}
 SPLIT = Serving(Dispatch.SPLIT)
 LOADS = (0.2, 0.6, 1.0, 1.5)
@@ -71,8 +77,11 @@ RULES = (
     Way(SPLIT, PLAIN),
     Way(replace(SPLIT, batching=Batching.REQUEST, copies=True), PLAIN),
     Way(replace(SPLIT, batching=Batching.QUEUE, copies=True), PLAIN),
+    Way(replace(SPLIT, copies=True), WIDE),
+    Way(replace(SPLIT, batching=Batching.REQUEST, copies=True), WIDE),
+    Way(replace(SPLIT, batching=Batching.QUEUE, copies=True), WIDE),
 )
-UNDER_LOAD = (*ALL[:3], ALL[-1], RULES[3])
+UNDER_LOAD = (*ALL[:3], *ALL[-2:], RULES[3], *RULES[-2:])
 
 
 @dataclass(frozen=True)
@@ -108,10 +117,32 @@ class Outcome:
     """Of the processor, bounds not counted."""
 
 
+class WideDeployer(FullDeployer):
+    """Full activation, but pods on vGPUs have one of each GPU of their node."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        super().__init__(cluster)
+        self._nodes = cluster.nodes
+
+    def deploy(self, snapshot: Snapshot, node: int, policy: MacroPolicy, rng: np.random.Generator) -> Deployment | None:
+        """Return the widened deployment; None as the full deployer."""
+        full, gpus = super().deploy(snapshot, node, policy, rng), self._nodes[node].gpus
+        if full is None or gpus < 2:
+            return full
+        return Deployment(node, tuple(replace(a, vgpus=gpus) if a.vgpus else a for a in full.allocations))
+
+
+def family_of(way: Way, cluster: Cluster) -> Family:
+    """Return who decides."""
+    if way.family != WIDE:
+        return make(way.family, cluster, {way.family: recipe_of(way.family)})
+    return replace(make(PLAIN, cluster, {PLAIN: recipe_of(PLAIN)}), deployer=WideDeployer(cluster))
+
+
 def outcome(part: Part, way: Way, seed: int, slots: int) -> Outcome:
     """Run one family on one seed."""
     cluster = replace(load_builtin("bristol"), serving=way.serving)
-    family = make(way.family, cluster, {way.family: recipe_of(way.family)})
+    family = family_of(way, cluster)
     begun = time.process_time()
     told = run(cluster, family, part.workload, slots, seed, part.load)
     seconds = time.process_time() - begun

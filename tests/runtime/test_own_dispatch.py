@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -16,6 +17,7 @@ from runtime.agents.families import family_code, recipe_of
 from runtime.report.figures import latency_and_fairness
 from runtime.results.recording import open_recording
 from runtime.results.summary import BoundFigures, Summary, load_summary
+from runtime.runs.experiment import Experiment
 from runtime.show.history import read_history
 from tests.command_line import edgewise, refused
 from tests.testbed_files import SMALL
@@ -133,3 +135,25 @@ def test_what_cannot_be_is_refused_in_a_sentence(home: Path) -> None:
 def test_a_name_with_a_dispatch_keeps_who_fills_the_roles() -> None:
     assert family_code(" none+Backlog+full:Split ") == "none+backlog+full:split"
     assert recipe_of("RH:split") is recipe_of("RH")
+
+
+def test_a_comparison_that_was_stopped_goes_on_with_the_families_that_are_left(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--family", "RL,RH:split,RH", "--testbed", "small.yaml", "--slots", "3")
+    assert edgewise("compare", *words, "--out", "whole").exit_code == 0
+    whole, ran = Experiment._run_family, list[str]()
+
+    def stopped(self: Experiment, home: Path, folder: Path, family: str, *rest: Any) -> None:
+        ran.append(family)
+        if len(ran) == 3:
+            raise KeyboardInterrupt
+        whole(self, home, folder, family, *rest)
+
+    monkeypatch.setattr(Experiment, "_run_family", stopped)
+    assert edgewise("compare", *words, "--out", "out").exit_code == 130
+    resumed = edgewise("run", "--resume", "out")
+    assert resumed.exit_code == 0, resumed.output
+    assert ran == ["RL", "RH:split", "RH", "RH"]
+    for name in ("settings.yaml", "summary.json", "records.parquet", "routes.parquet"):
+        assert (home / "out" / name).read_bytes() == (home / "whole" / name).read_bytes()
