@@ -139,15 +139,20 @@ def family_of(way: Way, cluster: Cluster) -> Family:
     return replace(make(PLAIN, cluster, {PLAIN: recipe_of(PLAIN)}), deployer=WideDeployer(cluster))
 
 
+def outcomes(part: Part, seed: int, slots: int) -> list[Outcome]:
+    """Run all ways of a part on one seed."""
+    return [outcome(part, way, seed, slots) for way in part.ways]
+
+
 def outcome(part: Part, way: Way, seed: int, slots: int) -> Outcome:
-    """Run one family on one seed."""
+    """Run one family in one way on one seed."""
     cluster = replace(load_builtin("bristol"), serving=way.serving)
     family = family_of(way, cluster)
     begun = time.process_time()
     told = run(cluster, family, part.workload, slots, seed, part.load)
     seconds = time.process_time() - begun
     where = (part.workload, slots, seed, part.load)
-    p1, own = limit(Serving(), *where), limit(replace(way.serving, news_s=0.0), *where)
+    p1, own = limit(Serving(), *where), limit(_bounded(way.serving), *where)
     return Outcome(
         told.global_mean_latency_s,
         told.objective,
@@ -159,26 +164,30 @@ def outcome(part: Part, way: Way, seed: int, slots: int) -> Outcome:
     )
 
 
+def _bounded(serving: Serving) -> Serving:
+    """Return the setting whose bound holds: neither the age of news nor a choice at arrival changes it."""
+    dispatch = Dispatch.FIXED if serving.dispatch is Dispatch.ARRIVAL else serving.dispatch
+    return replace(serving, dispatch=dispatch, news_s=0.0)
+
+
 @lru_cache(maxsize=16)
 def limit(serving: Serving, workload: str, slots: int, seed: int, load: float) -> Bound:
-    """Return the bound of a setting; the age of news does not count in it."""
+    """Return the bound of a setting on the requests of a run."""
     cluster = load_builtin("bristol")
     return bound(cluster, requests(cluster, workload, slots, seed, load), serving=serving)
 
 
 def played(name: str, seeds: Sequence[int], slots: int, jobs: int) -> dict[Way, list[Outcome]]:
     """Return the outcomes of a part's ways, seed by seed; tells on the error stream how far it is."""
-    part, begun, done = PARTS[name], time.monotonic(), 0
-    found = dict[tuple[Way, int], Outcome]()
+    part, begun, found = PARTS[name], time.monotonic(), dict[int, list[Outcome]]()
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
-        tasks = {pool.submit(outcome, part, way, seed, slots): (way, seed) for seed in seeds for way in part.ways}
+        tasks = {pool.submit(outcomes, part, seed, slots): seed for seed in seeds}
         for task in as_completed(tasks):
             found[tasks[task]] = task.result()
-            done += 1
-            left = (time.monotonic() - begun) / done * (len(tasks) - done)
-            print(f"\r{name}: {done} of {len(tasks)} runs, {left / 60:.0f} min left ", end="", file=sys.stderr)
+            left = (time.monotonic() - begun) / len(found) * (len(tasks) - len(found))
+            print(f"\r{name}: {len(found)} of {len(tasks)} seeds, {left / 60:.0f} min left ", end="", file=sys.stderr)
     print(file=sys.stderr)
-    return {way: [found[way, seed] for seed in seeds] for way in part.ways}
+    return {way: [found[seed][k] for seed in seeds] for k, way in enumerate(part.ways)}
 
 
 def table(name: str, told: dict[Way, list[Outcome]], seeds: int, slots: int) -> None:

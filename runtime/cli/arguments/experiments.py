@@ -159,7 +159,12 @@ def run(
 def compare(
     family: Annotated[
         list[str] | None,
-        option("--family -f", "CODE[,CODE…]", "Policy families; may be repeated.", shown="all that need no model"),
+        option(
+            "--family -f",
+            "CODE[,CODE…]",
+            "Policy families; may be repeated. CODE:DISPATCH, such as RH:split, has a dispatch of its own.",
+            shown="all that need no model",
+        ),
     ] = None,
     testbed: TestbedOption = "bristol",
     workload: WorkloadOption = "p1",
@@ -184,6 +189,8 @@ def compare(
     Example: **edgewise compare --family RL,AL --workload real**
 
     Example: **edgewise compare --seeds 1-5 --epochs 4 --out runs/five-seeds**
+
+    Example: **edgewise compare --family RH,RH:arrival,RH:split --epochs 2**
     """
     from runtime.cli.commands.experiments import execute
     from runtime.cli.commands.requests import Request
