@@ -69,9 +69,10 @@ def start(
     """Edgewise decides which edge server keeps which AI model loaded and where each prompt goes.
 
     Without a command it shows itself: it compares P1's policy families and its own on a digital twin of P1's Bristol
-    testbed, first with P1's workload, then with bundled excerpts of real traces. That takes less than a minute and
-    needs no network, key or GPU. P1 is the paper "Multi-Agentic AI for Fairness-Aware and Accelerated Multi-modal Large
-    Model Inference in Real-world Mobile Edge Networks" (arXiv 2602.07215).
+    testbed, first with P1's workload, then with bundled excerpts of real traces. That takes less than a minute, the
+    first time another one to compile, and needs no network, key or GPU. P1 is the paper "Multi-Agentic AI for
+    Fairness-Aware and Accelerated Multi-modal Large Model Inference in Real-world Mobile Edge Networks" (arXiv
+    2602.07215).
 
     Example: **edgewise**
     """
