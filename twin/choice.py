@@ -160,6 +160,8 @@ def deal(
     while left > 0:
         best = -1
         for j in range(allowed):
+            if known > 0 and not np.isfinite(scratch.option[PROMPT, j]):
+                continue  # a tiny weight makes the score of a pod infinite, too
             if best < 0 or value[j] < value[best] or (value[j] == value[best] and nodes[j] == origin):
                 best = j
         parts += dealt[best] == 0

@@ -169,6 +169,46 @@ def sizes_on_gpu(cluster: Cluster, n: int, i: int) -> list[int]:
     return list(range(least, most + 1))
 
 
+def _most_at_once(lms: int) -> int:
+    """Return how many of so many LMs are considered at once, as if each had two modes."""
+    sets, most = 2 * lms, min(lms, 1)
+    while most < lms:
+        sets += math.comb(lms, most + 1) * 2 ** (most + 1)
+        if sets > MOST_SETS:
+            break
+        most += 1
+    return most
+
+
+def _few_enough(modes: list[list[int]]) -> list[list[int]]:
+    """Return the modes of LMs, with as many sizes of copies as make no more than MOST_SETS sets.
+
+    All of them, else powers of two and the most, else the fewest and the most, else the fewest alone.
+    """
+    most = _most_at_once(sum(map(bool, modes)))
+    for kept in (_all_sizes, _powers_of_two, _ends):
+        fewer = [kept(sizes) for sizes in modes]
+        sets = [1, *[0] * most]  # of so many LMs
+        for sizes in fewer:
+            for k in range(most, 0, -1):
+                sets[k] += sets[k - 1] * len(sizes)
+        if sum(sets[1:]) <= MOST_SETS:
+            return fewer
+    return [sizes[: 1 + (sizes[:1] == [0])] for sizes in modes]
+
+
+def _all_sizes(sizes: list[int]) -> list[int]:
+    return sizes
+
+
+def _powers_of_two(sizes: list[int]) -> list[int]:
+    return [size for size in sizes if size & (size - 1) == 0 or size == sizes[-1]]
+
+
+def _ends(sizes: list[int]) -> list[int]:
+    return [size for size in sizes if size in (0, 1, sizes[-1])]
+
+
 def copies(cluster: Cluster, n: int, gpus: Mapping[int, int]) -> dict[int, int]:
     """Return LM to the copies that its pod holds, where pods are on these GPUs (bits), admitted in this order."""
     node, held = cluster.nodes[n], np.zeros(cluster.nodes[n].gpus)
@@ -186,14 +226,10 @@ def copies(cluster: Cluster, n: int, gpus: Mapping[int, int]) -> dict[int, int]:
 def menu(cluster: Cluster, n: int) -> Menu:
     """Enumerate the choices of node n that meet P1-1 and fit on its GPUs."""
     node, lms = cluster.nodes[n], range(cluster.n_lms)
-    modes = [[0] * cluster.runs_on_cpu(n, i) + sizes_on_gpu(cluster, n, i) for i in lms]
+    modes = _few_enough([[0] * cluster.runs_on_cpu(n, i) + sizes_on_gpu(cluster, n, i) for i in lms])
     able = [i for i in lms if modes[i]]
     rows: list[tuple[tuple[Allocation, ...], dict[int, int]]] = [((OFF,) * cluster.n_lms, {})]
-    sets = 0
-    for size in range(1, len(able) + 1):
-        sets += math.comb(len(able), size) * 2**size
-        if size > 1 and sets > MOST_SETS:
-            break
+    for size in range(1, _most_at_once(len(able)) + 1):
         for chosen in itertools.combinations(able, size):
             for way in itertools.product(*(modes[i] for i in chosen)):
                 on_gpu = {i: size for i, size in zip(chosen, way, strict=True) if size}

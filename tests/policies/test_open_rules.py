@@ -16,7 +16,7 @@ from domain.workload import Arrivals
 from policies.backlog import BacklogScheduler
 from policies.batching import parts
 from policies.rehearsal.forecast import Traffic
-from policies.rehearsal.menu import menu
+from policies.rehearsal.menu import MOST_SETS, menu
 from twin.testbeds import load_builtin
 from twin.twin import Twin
 from twin.workloads import load_workload
@@ -103,6 +103,18 @@ def test_menus_offer_copies_over_the_gpus_of_a_node_where_pods_may_hold_them() -
     assert copied.compute_s[two[0], LM4] == copied.compute_s[one[0], LM4] / 2
     assert copied.gpu[two[0], LM4] == 0b11
     assert menu(served(copies=True), VM3).vgpus.max() == 1
+
+
+def test_menus_of_nodes_with_many_gpus_offer_fewer_sizes_not_fewer_lms() -> None:
+    cluster = served(copies=True)
+    most = int(menu(cluster, VM7).on.sum(axis=1).max())
+    for gpus in (8, 64):
+        nodes = list(cluster.nodes)
+        nodes[VM7] = replace(nodes[VM7], gpus=gpus, ram_gb=1e4, vram_gb=24.0 * gpus, cpu_cores=64)
+        table = menu(replace(cluster, nodes=tuple(nodes)), VM7)
+        assert int(table.on.sum(axis=1).max()) >= most
+        assert gpus in table.vgpus[:, LM4]
+        assert len(table) < 10 * MOST_SETS
 
 
 def test_menus_offer_no_copies_that_memory_does_not_hold() -> None:

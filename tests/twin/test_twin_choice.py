@@ -53,6 +53,13 @@ def test_a_request_goes_where_it_would_be_back_first(world: World) -> None:
     assert two(world, [(4.5, 0, 0, 2), (4.9, 0, 0, 1)]).lines == [Line(SUCCESS, 0, 0, 4), THERE]
 
 
+@pytest.mark.parametrize("weight", [1e-300, 5e-324])
+def test_a_pod_is_chosen_before_none_however_small_the_weights_are(world: World, weight: float) -> None:
+    where = choosing(2)
+    played = play(world, where, [(4.5, 0, 0, 1)], {(0, 1): [CORE]}, 3, weighing(where, weight, weight))
+    assert played.lines == [THERE]
+
+
 def test_a_tie_is_decided_for_home(world: World) -> None:
     # At home 3.5 s of work are left at 5 s.
     assert two(world, [(4.5, 1, 0, 2), (5, 1, 0, 1)]).lines == [Line(SUCCESS, 0, 0, 4), Line(SUCCESS, 0, 3.5, 2)]
