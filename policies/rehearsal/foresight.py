@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from domain.cluster import Cluster
 from domain.moments import verge
 from domain.objective import normalised_jain, objective, service_rates
+from domain.serving import Dispatch
 from domain.telemetry import Records, Snapshot
 from policies.rehearsal.profile import Profile, Sums
 from policies.rehearsal.score import Prediction
@@ -201,6 +202,9 @@ class Foresight:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
+        self._in_parts = cluster.serving.dispatch is Dispatch.SPLIT
+        self._waiting = 0
+        """Requests that have not ended, where snapshots count their parts."""
         self._open: list[Window] = []
         self.totals = Totals()
         self.expected: Figures | None = None
@@ -211,11 +215,11 @@ class Foresight:
     @property
     def idle(self) -> bool:
         """True where there is nothing to follow and nothing to keep."""
-        return not self._open and not self.recent and not self.totals.plans
+        return not (self._open or self.recent or self.totals.plans or self._in_parts)
 
     def expect(self, snapshot: Snapshot, expected: Expectation) -> None:
         """Begin to follow the plan that is adopted in `snapshot.slot`; the one before answers for its time alone."""
-        slot, waiting = snapshot.slot, int(snapshot.backlog_requests.sum())
+        slot, waiting = snapshot.slot, self._waiting if self._in_parts else int(snapshot.backlog_requests.sum())
         self.forget(slot)
         self.expected = expected.figures
         self._open.append(Window(slot, slot + expected.slots, expected, waiting))
@@ -229,13 +233,15 @@ class Foresight:
 
     def passed(self, records: Records, after: Snapshot) -> None:
         """Take in a slot: what ended in it, and the snapshot when it was over. Compare what can be compared now."""
+        arrived = int(after.arrived_requests.sum())
+        if self._in_parts:
+            self._waiting += arrived - len(records)
         if not self._open:
             return
         last = math.ceil(self._cluster.deadline_s / self._cluster.slot_s) + 1  # slots in which every request has ended
         left = list[Window]()
         for window in self._open:
             if after.slot <= window.end:
-                arrived = int(after.arrived_requests.sum())
                 window.arrived, window.waiting = window.arrived + arrived, window.waiting + arrived
             window.add(records, self._cluster)
             if after.slot < window.end or (window.waiting > 0 and after.slot < window.end + last):
@@ -258,6 +264,7 @@ class Foresight:
             "open": [window.save() for window in self._open],
             "expected": None if self.expected is None else asdict(self.expected),
             "recent": [asdict(done) for done in self.recent],
+            "waiting": self._waiting,
         }
 
     def load(self, data: dict[str, Any]) -> None:
@@ -269,6 +276,7 @@ class Foresight:
         ]
         self.expected = None if data["expected"] is None else Figures(**data["expected"])
         self._open = [Window.load(window) for window in data["open"]]
+        self._waiting = data.get("waiting", 0)  # not there in runs that were begun by older versions
 
 
 def _add(old: list[int], new: NDArray[Any]) -> list[int]:

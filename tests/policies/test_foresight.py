@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from domain.serving import Dispatch, Serving
 from domain.telemetry import Outcome, Records, Snapshot
 from policies.rehearsal.foresight import MOST, Expectation, Figures, Foresight
 from policies.rehearsal.profile import Profile
@@ -118,3 +119,23 @@ def test_nobody_is_blamed_where_nothing_arrived() -> None:
     for slot in range(40):
         foresight.passed(ended(), after(slot + 1, 0))
     assert foresight.idle
+
+
+def test_parts_of_requests_that_wait_count_as_one_request() -> None:
+    foresight = Foresight(replace(CLUSTER, serving=Serving(Dispatch.SPLIT)))
+    foresight.passed(ended(), after(1, 1))
+    parts = np.zeros((2, 2), dtype=np.int64)
+    parts[:, 0] = 1
+    foresight.expect(replace(quiet(CLUSTER, 1), backlog_requests=parts), expected(10.0, slots=1))
+    again = Foresight(replace(CLUSTER, serving=Serving(Dispatch.SPLIT)))
+    again.load(json.loads(json.dumps(foresight.save())))
+    for one in (foresight, again):
+        one.passed(ended((0.5 * SLOT_S, 12.0, 0), (1.5 * SLOT_S, 12.0, 0)), after(2, 1))
+        assert [done.requests for done in one.take()] == [2]
+
+
+def test_what_waits_in_parts_is_kept_before_a_plan_is_followed() -> None:
+    foresight = Foresight(replace(CLUSTER, serving=Serving(Dispatch.SPLIT)))
+    foresight.passed(ended(), after(1, 3))
+    assert not foresight.idle
+    assert foresight.save()["waiting"] == 3
