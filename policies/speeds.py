@@ -57,7 +57,8 @@ class Gpus:
         for n, node in enumerate(self._cluster.nodes):
             if node.gpus > 1 and on_gpu[n].any():
                 places = self.places(n, vgpus[n])
-                for i, count in copies(self._cluster, n, places).items():
+                on_cpu = np.flatnonzero((cores[n] > 0) & ~on_gpu[n]).tolist()
+                for i, count in copies(self._cluster, n, places, on_cpu).items():
                     gpu[n, i] = places[i]
                     fixed[n, i] /= count
                     compute[n, i] /= count

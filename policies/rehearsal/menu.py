@@ -209,8 +209,11 @@ def _ends(sizes: list[int]) -> list[int]:
     return [size for size in sizes if size in (0, 1, sizes[-1])]
 
 
-def copies(cluster: Cluster, n: int, gpus: Mapping[int, int]) -> dict[int, int]:
-    """Return LM to the copies that its pod holds, where pods are on these GPUs (bits), admitted in this order."""
+def copies(cluster: Cluster, n: int, gpus: Mapping[int, int], on_cpu: Iterable[int]) -> dict[int, int]:
+    """Return LM to the copies that its pod holds, where pods are on these GPUs (bits), admitted in this order.
+
+    `on_cpu` are the LMs whose pods are on the CPU: what they hold is not there for copies.
+    """
     node, held = cluster.nodes[n], np.zeros(cluster.nodes[n].gpus)
     found = dict.fromkeys(gpus, 1)
     for i, bits in gpus.items():
@@ -220,7 +223,9 @@ def copies(cluster: Cluster, n: int, gpus: Mapping[int, int]) -> dict[int, int]:
             found[i] = spans
         held[on] += vram_gb if found[i] > 1 else vram_gb / max(spans, 1)
     ram_gb = sum(count * cluster.ram_gb(n, i, True) for i, count in found.items())
-    return found if ram_gb <= node.ram_gb + SLACK_GB else dict.fromkeys(gpus, 1)
+    ram_gb += sum(cluster.ram_gb(n, i, False) for i in on_cpu)
+    fits = ram_gb <= node.ram_gb + SLACK_GB and (held <= node.gpu_vram_gb + SLACK_GB).all()
+    return found if fits else dict.fromkeys(gpus, 1)
 
 
 def menu(cluster: Cluster, n: int) -> Menu:
@@ -236,9 +241,10 @@ def menu(cluster: Cluster, n: int) -> Menu:
                 if sum(on_gpu.values()) > node.vgpus:
                     continue
                 gpus = admission(cluster, n, on_gpu) if on_gpu else {}
-                if any(on_gpu[i] > cluster.least_vgpus(n, i) for i, c in copies(cluster, n, gpus).items() if c == 1):
-                    continue  # what a copy would bring is all that more vGPUs are good for
                 on_cpu = [i for i, size in zip(chosen, way, strict=True) if not size]
+                held = copies(cluster, n, gpus, on_cpu)
+                if any(on_gpu[i] > cluster.least_vgpus(n, i) for i, count in held.items() if count == 1):
+                    continue  # what a copy would bring is all that more vGPUs are good for
                 hosts = sum(cluster.lms[i].host_cores for i in on_gpu)
                 for sizes in _splits(cluster, n, on_cpu, node.cpu_cores - hosts):
                     cores = dict(zip(on_cpu, sizes, strict=True))
@@ -258,7 +264,7 @@ def _table(cluster: Cluster, n: int, rows: list[tuple[tuple[Allocation, ...], di
         np.zeros(shape),
     )
     for c, (row, gpus) in enumerate(rows):
-        held = copies(cluster, n, gpus)
+        held = copies(cluster, n, gpus, [i for i, allocation in enumerate(row) if allocation.cores])
         for i, allocation in enumerate(row):
             made.cores[c, i], made.vgpus[c, i] = allocation.cores, allocation.vgpus
             made.gpu[c, i] = gpus.get(i, 0)
