@@ -30,7 +30,7 @@ class Node:
     gpu_model: str | None = None
     gpus: int = 0
     vgpus_per_gpu: int = 1
-    """Time-slicing replicas of each GPU; P1 uses 2."""
+    """Places for pods on each GPU (time-slicing replicas), no shares of its speed; P1 uses 2."""
     vram_gb: float = 0.0
     """V_n of P1-1, all GPUs of the node together; each has the same part. 0 with `unified_memory`."""
     unified_memory: bool = False

@@ -1,8 +1,9 @@
 """Backlog-aware scheduler: each (origin, LM) goes where its requests are expected to be answered first.
 
-The snapshot is of the end of the last slot, and a route holds for a whole slot; a rule that only looked at backlogs
-would send everybody to the same idle pod. So the pairs are taken one after the other, and each counts what those before
-it are expected to send. Speeds count who is busy on the same GPU, and a pair also bears what it costs the others there.
+The snapshot is of the end of the last slot, and a fixed route holds for a whole slot; a rule that only looked at
+backlogs would send everybody to the same idle pod. So the pairs are taken one after the other, and each counts what
+those before it are expected to send. Speeds count who is busy on the same GPU, and a pair also bears what it costs the
+others there. Where origins choose, they know better: the plan allows all pods alike.
 
 Nor is the shortest wait the best choice where pods differ in speed: whoever joins a queue delays all who come before
 it is empty again. If traffic came at random and were split so that all pods of an LM have the load rho, x seconds of
