@@ -20,7 +20,7 @@ from domain.telemetry import Phase, Snapshot
 from policies.batching import parts
 from policies.rehearsal.fluid import FULL, MEETING
 from policies.rehearsal.forecast import Forecast, Traffic
-from policies.rehearsal.menu import Menu, Menus, admission, admitted_next
+from policies.rehearsal.menu import Menu, Menus, admission, admitted_next, copies
 from policies.sharing import delays
 
 FloatArray = NDArray[np.float64]
@@ -105,7 +105,8 @@ class SteadyDeployer:
 
         LMs that lost their share keep their pod until their queue is empty. Nothing new is asked for while a pod is
         Pending, nor what does not fit beside what stays. Pods on GPUs come in the order of `menu.admission`; on a node
-        with several GPUs those that sit on the wrong one are stopped first, and what they hold is waited for.
+        with several GPUs those that sit on the wrong one are stopped first, and what they hold is waited for, as is the
+        memory for copies.
         """
         cluster, table = self._cluster, self.menus[node]
         goal, on = table.allocations(choice), is_up(snapshot, node)
@@ -125,6 +126,9 @@ class SteadyDeployer:
         if cluster.nodes[node].gpus == 1 or not any(a.vgpus and b.is_off for a, b in zip(now, then, strict=True)):
             running = np.array([on[i] and goal[i] == now[i] for i in range(cluster.n_lms)])
             first.update(admitted_next(cluster, node, wanted, running))
+            first -= self._without_memory(
+                snapshot, node, goal, [a if b.is_off else OFF for a, b in zip(now, then, strict=True)]
+            )
         if not snapshot.has_pending(node):
             for i, want in enumerate(goal):
                 if then[i].is_off and not want.is_off and (not want.vgpus or i in first):
@@ -132,6 +136,19 @@ class SteadyDeployer:
                     if not check_capacity(cluster, node, trial):
                         then = trial
         return None if then == now else Deployment(node, tuple(then))
+
+    def _without_memory(
+        self, snapshot: Snapshot, n: int, goal: tuple[Allocation, ...], stopping: list[Allocation]
+    ) -> set[int]:
+        """Return the LMs whose pods would hold one copy for good, for pods on the CPU that stop still have memory."""
+        cluster, gone = self._cluster, snapshot.phase[n] == Phase.TERMINATING
+        stop = {i for i, a in enumerate(stopping) if a.cores or (gone[i] and snapshot.cores[n, i])}
+        if not cluster.serving.copies or not stop:
+            return set()
+        wanted = {i: a.vgpus for i, a in enumerate(goal) if a.vgpus}
+        on_cpu = stop | {i for i, a in enumerate(goal) if a.cores}
+        held = copies(cluster, n, admission(cluster, n, wanted), on_cpu)
+        return {i for i, count in held.items() if count == 1 and wanted[i] > cluster.least_vgpus(n, i)}
 
     def _misplaced(self, n: int, running: dict[int, int], wanted: dict[int, int]) -> list[int]:
         """Return the LMs whose pods sit on another GPU than where they should be beside those that are to come."""
