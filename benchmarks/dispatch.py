@@ -1,7 +1,7 @@
 """What each way of serving brings: dispatch, news, batches and copies, alone and together (docs/dispatch.md).
 
 Medians over seeds with 95 % intervals; ratios are taken seed by seed, on the same requests. RH is the policy that
-rehearses; RF is P1's; `plain` loads everything everywhere and looks no further than the least work
+rehearses; RR to LL are P1's; `plain` loads everything everywhere and looks no further than the least work
 (none+backlog+full); `wide` does so too, and puts each pod that has a vGPU on all GPUs of its node, a copy on each. J is
 also put over what no policy can beat in P1's model, and over the same for the setting itself.
 
@@ -21,7 +21,7 @@ from multiprocessing import get_context
 
 import numpy as np
 
-from benchmarks.rehearsal import FIRST_SEED, interval, requests, run
+from benchmarks.rehearsal import BASELINES, FIRST_SEED, interval, requests, run
 from domain.cluster import Cluster
 from domain.decisions import Deployment, MacroPolicy
 from domain.serving import Batching, Dispatch, Serving
@@ -71,7 +71,7 @@ ALL = (
     Way(replace(SPLIT, batching=Batching.QUEUE, copies=True)),
 )
 RULES = (
-    Way(family="RF"),
+    *(Way(family=code) for code in BASELINES),
     Way(family=PLAIN),
     Way(Serving(Dispatch.ARRIVAL), PLAIN),
     Way(SPLIT, PLAIN),
@@ -81,7 +81,7 @@ RULES = (
     Way(replace(SPLIT, batching=Batching.REQUEST, copies=True), WIDE),
     Way(replace(SPLIT, batching=Batching.QUEUE, copies=True), WIDE),
 )
-UNDER_LOAD = (*ALL[:3], *ALL[-2:], RULES[3], *RULES[-2:])
+UNDER_LOAD = (*ALL[:3], *ALL[-2:], Way(SPLIT, PLAIN), *RULES[-2:])
 
 
 @dataclass(frozen=True)
