@@ -27,6 +27,7 @@ run: setup ## run Edgewise on the embedded digital twin
 	@$(BIN)/python -m runner $(ARGS)
 
 test: setup-dev ## unit tests
+	@$(BIN)/python -m runner compile
 	@$(BIN)/python -m pytest -n 2 $(ARGS)
 
 live: setup-dev ## tests that take long or ask real servers on loopback (no such test is no failure)

@@ -54,7 +54,7 @@ class Effort:
     node_slots: int = 60_000
     """Nodes times slots that rehearsals may simulate: fewer futures and candidates on larger clusters."""
     seconds: float = 15.0
-    """No new rehearsal begins later than this after the start."""
+    """No new rehearsal begins later than this after the first has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ class RehearsalPlanner:
         First is the open policy, unless another is clearly better: it leaves the rules all their freedom, so it bears
         traffic that nobody expected, which no rehearsal plays. The others follow, least J first.
         """
-        began, effort, cluster = self._clock(), self._effort, self._cluster
+        began, effort, cluster = math.inf, self._effort, self._cluster
         policies = self.proposals(snapshot, traffic, rng)
         slots = effort.node_slots // cluster.n_nodes
         known = 1.0 if traffic.slots else 0.5  # of a guess, details tell nothing
@@ -158,6 +158,8 @@ class RehearsalPlanner:
             if done and self._clock() - began > effort.seconds:
                 break
             done.append(Candidate(policy, rehearsal.predict(policy)))
+            if len(done) == 1:  # all that had to be compiled has been
+                began = self._clock()
         free = open_policy(cluster, ~np.isnan(snapshot.age_s))
         ranked = sorted(done, key=lambda candidate: candidate.prediction.objective)
         for candidate in ranked:

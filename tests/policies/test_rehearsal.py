@@ -16,7 +16,7 @@ from policies.rehearsal.fluid import evaluate
 from policies.rehearsal.forecast import Forecast, Traffic, prior_requests
 from policies.rehearsal.menu import Menus
 from policies.rehearsal.planner import Effort, RehearsalPlanner
-from policies.rehearsal.score import Rehearsal
+from policies.rehearsal.score import Prediction, Rehearsal
 from policies.rehearsal.search import Yardstick, fullest, search
 from policies.roles import Watcher, watch
 from policies.steady import SteadyDeployer
@@ -201,6 +201,20 @@ def test_no_rehearsal_begins_when_time_is_up_but_there_is_always_a_plan(cluster:
     found = planner.candidates(Twin(cluster).observe(), even(cluster, 0.5), np.random.default_rng(2))
     assert len(found) == 1
     assert not check_macro_policy(cluster, found[0].policy)
+
+
+def test_what_the_first_rehearsal_takes_to_compile_costs_no_other_one(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds, predict = [0.0], Rehearsal.predict
+
+    def slow(self: Rehearsal, policy: MacroPolicy) -> Prediction:
+        seconds[0] += 100.0 if seconds[0] == 0.0 else 0.0
+        return predict(self, policy)
+
+    monkeypatch.setattr(Rehearsal, "predict", slow)
+    planner = RehearsalPlanner(cluster, SMALL, clock=lambda: seconds[0])
+    assert len(planner.candidates(Twin(cluster).observe(), even(cluster, 0.5), np.random.default_rng(2))) > 1
 
 
 def test_a_lost_node_gets_nothing_and_calls_for_a_new_plan(cluster: Cluster) -> None:
