@@ -32,7 +32,7 @@ from twin.layout import (
     State,
 )
 from twin.queues import downlink_ns, uplink_ns
-from twin.scratch import BEFORE, FREE_AT, FROM, PROMPT, VALUE, Scratch
+from twin.scratch import BEFORE, FREE_AT, PROMPT, VALUE, Scratch
 from twin.tables import L_START, N_KIND, Tables
 
 
@@ -99,8 +99,8 @@ def look(
                     work += part - seconds
                 left = whole + 1.0
             work += (left - seen.pool_i[head, BATCH]) * seconds
-    scratch.option[PROMPT, j], scratch.option[FROM, j] = seconds, max(r, ready)
-    scratch.option[FREE_AT, j], scratch.option[BEFORE, j] = max(r, ready) + work, prompts
+    scratch.option[PROMPT, j], scratch.option[BEFORE, j] = seconds, prompts
+    scratch.option[FREE_AT, j] = max(r, ready) + work
     return True
 
 

@@ -35,8 +35,8 @@ class Scratch(NamedTuple):
     kept: FloatArray
     """[MEMO, M] their paces."""
     option: FloatArray
-    """[5, N] of the pods that an origin may choose, by what it knows: PROMPT, ns of one; FROM, the moment at which it
-    can work; FREE_AT, at which it would be free; BEFORE, prompts, where batches or copies count; VALUE of one more."""
+    """[4, N] of the pods that an origin may choose, by what it knows: PROMPT, ns of one; FREE_AT, the moment at which
+    it would be free; BEFORE, prompts, where batches or copies count; VALUE of one more."""
     dealt: IntArray
     """[N] prompts that each of them gets."""
 
@@ -44,7 +44,7 @@ class Scratch(NamedTuple):
 TENANT, BUSY_LM, BUSY_COPY, REACH, MEMBER = range(5)
 TAKES, RUNS_ON, HOST = range(3)
 DEMAND, SHARE, THEN = range(3)
-PROMPT, FROM, FREE_AT, BEFORE, VALUE = range(5)
+PROMPT, FREE_AT, BEFORE, VALUE = range(4)
 
 
 def scratch(state: State) -> Scratch:
@@ -58,6 +58,6 @@ def scratch(state: State) -> Scratch:
         ahead=np.zeros((2 ** min(MOST_EXACT, customers), gpus)),
         key=np.zeros(MEMO, dtype=np.int64),
         kept=np.zeros((MEMO, customers)),
-        option=np.zeros((5, nodes)),
+        option=np.zeros((4, nodes)),
         dealt=np.zeros(nodes, dtype=np.int64),
     )
