@@ -153,8 +153,8 @@ def test_plans_of_a_macro_policy_allow_its_roles_or_its_shares_all_alike() -> No
     cluster = OPEN
     roles = np.array([[True, False], [True, True]])
     policy = MacroPolicy(np.array([[0.3, 0.0], [0.0, 1.0]]), roles)
-    assert by_roles(cluster, policy).weights.tolist() == [[[1.0, 1.0], [0.0, 1.0]]]  # type: ignore[union-attr]  # open
-    assert by_shares(cluster, policy).weights.tolist() == [[[1.0, 0.0], [0.0, 1.0]]]  # type: ignore[union-attr]  # open
+    assert by_roles(cluster, policy).weights.tolist() == [[[1.0, 1.0], [0.0, 1.0]]]  # type: ignore[union-attr]  # it is open
+    assert by_shares(cluster, policy).weights.tolist() == [[[1.0, 0.0], [0.0, 1.0]]]  # type: ignore[union-attr]  # it is open
     nobody = MacroPolicy(np.zeros((2, 2)), np.zeros((2, 2), dtype=np.bool_))
     for plan in (by_roles(cluster, nobody), by_shares(cluster, nobody)):
         assert plan.weights is not None

@@ -231,7 +231,7 @@ def test_how_many_prompts_are_in_time_counts_batches_copies_and_parts(tmp_path: 
     testbed = read_testbed(write(tmp_path, text))
 
     def most(*words: object) -> int:
-        return int(most_prompts(to_cluster(ServingEdit(*words).of(testbed)))[0])  # type: ignore[arg-type]
+        return int(most_prompts(to_cluster(ServingEdit(*words).of(testbed)))[0])  # type: ignore[arg-type]  # words of unlike types
 
     assert most() == 10, "on the GPU, 0.6 s each; a CPU needs 2"
     assert most(None, None, "request") == 20, "five batches of four, 1.2 s each"
